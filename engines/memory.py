@@ -1,0 +1,120 @@
+"""How much memory there is now, and what a model needs before anybody has looked into its file.
+
+Read anew before each load, because "available" moves. Knows nothing of GPUs, and the need is an estimate: both get
+better answers from the fit once that exists; until then this errs on the side of not loading.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+MEBIBYTE = 1024**2
+GIBIBYTE = 1024**3
+_NO_LIMIT_BYTES = 1 << 60
+"""Version 1 of cgroups writes "no limit" as the largest number of pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupMemory:
+    """The tightest memory limit that a container or a systemd unit sets on this process."""
+
+    limit_bytes: int
+    used_bytes: int
+    """Without file pages that the kernel takes back when they are needed."""
+
+    @property
+    def available_bytes(self) -> int:
+        """What is left below the limit."""
+        return max(0, self.limit_bytes - self.used_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of this machine at one moment, as far as this process may use it."""
+
+    total_bytes: int
+    available_bytes: int
+    cgroup: CgroupMemory | None = None
+
+
+def read_memory() -> Memory:
+    """What the system says now, with a container's limit where there is one."""
+    system = psutil.virtual_memory()
+    group = read_cgroup() if sys.platform == "linux" else None
+    if group is None:
+        return Memory(total_bytes=system.total, available_bytes=system.available)
+    return Memory(
+        total_bytes=min(system.total, group.limit_bytes),
+        available_bytes=min(system.available, group.available_bytes),
+        cgroup=group,
+    )
+
+
+def estimate_needed_bytes(file_bytes: int) -> int:
+    """What a model of this file size takes in memory: an estimate, file size x 1.1 + 0.5 GiB.
+
+    The tenth is for what the engine makes of the weights, the half GiB for a context of about 8192 tokens of a model
+    up to 9B, its working space and the process. Long contexts and old attention layouts take more.
+    """
+    return file_bytes + file_bytes // 10 + GIBIBYTE // 2
+
+
+def read_cgroup(
+    group_file: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> CgroupMemory | None:
+    """The tightest limit from this process's group up to the root, of either cgroup version; None without a limit."""
+    tightest: CgroupMemory | None = None
+    for line in _read(group_file).splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers == "":
+            found = _walk(root, path, ("memory.max", "memory.current", "inactive_file"))
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            found = _walk(root / "memory", path, names)
+        else:
+            continue
+        if found is not None and (tightest is None or found.available_bytes < tightest.available_bytes):
+            tightest = found
+    return tightest
+
+
+def _walk(root: Path, path: str, names: tuple[str, str, str]) -> CgroupMemory | None:
+    limit_name, used_name, reclaimable_name = names
+    folder = root / path.lstrip("/")
+    if not (folder / used_name).exists():
+        folder = root  # inside a container the group's own path is not mounted
+    tightest: CgroupMemory | None = None
+    while True:
+        limit, used = _read_int(folder / limit_name), _read_int(folder / used_name)
+        if limit is not None and used is not None and 0 < limit < _NO_LIMIT_BYTES:
+            reclaimable = _read_statistic(folder / "memory.stat", reclaimable_name)
+            found = CgroupMemory(limit_bytes=limit, used_bytes=max(0, used - reclaimable))
+            if tightest is None or found.available_bytes < tightest.available_bytes:
+                tightest = found
+        if folder == root:
+            return tightest
+        folder = folder.parent
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:  # the system has no such file, which is an answer too
+        return ""
+
+
+def _read_int(path: Path) -> int | None:
+    text = _read(path).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _read_statistic(path: Path, name: str) -> int:
+    for line in _read(path).splitlines():
+        key, _, value = line.partition(" ")
+        if key == name and value.strip().isdecimal():
+            return int(value)
+    return 0
