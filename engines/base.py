@@ -199,7 +199,7 @@ class Engine(ABC):
         """Frees the model. Calling it twice is harmless."""
 
 
-class LoadCancelled(Exception):
+class LoadCancelled(Exception):  # noqa: N818  (a request that was fulfilled, not an error)
     """A load was stopped on request. Not an error: nobody is told."""
 
 

@@ -39,7 +39,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbi
 # To the engine
 
 
-class Load(Message, tag="load"):
+class Load(Message, frozen=True, tag="load"):
     """Load a model. Answered by any number of `Loading` and one `Loaded` or `Failed(request_id=None)`."""
 
     engine: str
@@ -47,7 +47,7 @@ class Load(Message, tag="load"):
     settings: LoadSettings
 
 
-class Generate(Message, tag="generate"):
+class Generate(Message, frozen=True, tag="generate"):
     """Stream a reply. Answered by `Reading`s and `Piece`s and exactly one `Finished` or `Failed`."""
 
     request_id: int
@@ -55,58 +55,58 @@ class Generate(Message, tag="generate"):
     options: GenerationOptions
 
 
-class CountTokens(Message, tag="count_tokens"):
+class CountTokens(Message, frozen=True, tag="count_tokens"):
     """How many tokens a text is. Answered by `TokenCount` or `Failed`."""
 
     request_id: int
     text: str
 
 
-class Cancel(Message, tag="cancel"):
+class Cancel(Message, frozen=True, tag="cancel"):
     """End a request early: a `Finished(reason="cancelled")` follows. Of no effect after its end."""
 
     request_id: int
 
 
-class CancelLoad(Message, tag="cancel_load"):
+class CancelLoad(Message, frozen=True, tag="cancel_load"):
     """End a load early: an `Unloaded` follows instead of `Loaded`."""
 
 
-class Unload(Message, tag="unload"):
+class Unload(Message, frozen=True, tag="unload"):
     """Free the model, keep the process. Answered by `Unloaded`."""
 
 
-class Shutdown(Message, tag="shutdown"):
+class Shutdown(Message, frozen=True, tag="shutdown"):
     """Leave, with exit status 0. The end of standard input means the same, at once."""
 
 
 # From the engine
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, tag="hello"):
     """The first line of a process."""
 
     protocol: int
     versions: EngineVersions
 
 
-class Loading(Message, tag="loading"):
+class Loading(Message, frozen=True, tag="loading"):
     """Load progress, a share from 0 to 1."""
 
     share: float
 
 
-class Loaded(Message, tag="loaded"):
+class Loaded(Message, frozen=True, tag="loaded"):
     """The model is in memory."""
 
     model: LoadedModel
 
 
-class Unloaded(Message, tag="unloaded"):
+class Unloaded(Message, frozen=True, tag="unloaded"):
     """No model is in memory."""
 
 
-class ReadingProgress(Message, tag="reading"):
+class ReadingProgress(Message, frozen=True, tag="reading"):
     """Prefill progress in tokens."""
 
     request_id: int
@@ -114,7 +114,7 @@ class ReadingProgress(Message, tag="reading"):
     total: int
 
 
-class PieceMessage(Message, tag="piece"):
+class PieceMessage(Message, frozen=True, tag="piece"):
     """A stretch of a reply."""
 
     request_id: int
@@ -122,7 +122,7 @@ class PieceMessage(Message, tag="piece"):
     piece_kind: PieceKind
 
 
-class Finished(Message, tag="finished"):
+class Finished(Message, frozen=True, tag="finished"):
     """The one good end of a request."""
 
     request_id: int
@@ -130,14 +130,14 @@ class Finished(Message, tag="finished"):
     usage: Usage
 
 
-class TokenCount(Message, tag="token_count"):
+class TokenCount(Message, frozen=True, tag="token_count"):
     """Answer to `CountTokens`."""
 
     request_id: int
     tokens: int
 
 
-class Failed(Message, tag="failed"):
+class Failed(Message, frozen=True, tag="failed"):
     """The one bad end of a request; without a request_id, of a load."""
 
     request_id: int | None
@@ -148,13 +148,11 @@ class Failed(Message, tag="failed"):
 
 
 ToEngine = Load | Generate | CountTokens | Cancel | CancelLoad | Unload | Shutdown
-FromEngine = (
-    Hello | Loading | Loaded | Unloaded | ReadingProgress | PieceMessage | Finished | TokenCount | Failed
-)
+FromEngine = Hello | Loading | Loaded | Unloaded | ReadingProgress | PieceMessage | Finished | TokenCount | Failed
 
 _encoder = msgspec.json.Encoder()
-_to_engine = msgspec.json.Decoder(ToEngine)
-_from_engine = msgspec.json.Decoder(FromEngine)
+_to_engine: msgspec.json.Decoder[ToEngine] = msgspec.json.Decoder(ToEngine)
+_from_engine: msgspec.json.Decoder[FromEngine] = msgspec.json.Decoder(FromEngine)
 
 
 def encode(message: Message) -> bytes:

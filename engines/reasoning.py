@@ -125,7 +125,7 @@ class ReasoningSplitter:
         if reasoning is None:
             return []
         markers: list[tuple[str, _Action]] = [(marker, "drop") for marker in reasoning.dropped]
-        if self._kind == "text" and not (reasoning.only_at_start and self._answer_begun):
+        if not reasoning.only_at_start or (self._kind == "text" and not self._answer_begun):
             markers += [(marker, "thinking") for marker in reasoning.opening]
         if self._kind == "thinking" or not reasoning.only_at_start:
             markers += [(marker, "text") for marker in reasoning.closing]
@@ -137,9 +137,9 @@ class ReasoningSplitter:
             position = self._held.find(marker)
             if position < 0:
                 continue
-            if action == "thinking" and self._format is not None and self._format.only_at_start:
-                if self._held[:position].strip():
-                    continue  # words stand before it: the answer has begun
+            at_start = self._format is not None and self._format.only_at_start
+            if action == "thinking" and at_start and self._held[:position].strip():
+                continue  # words stand before it: the answer has begun
             if best is None or (position, -len(marker)) < (best[0], -len(best[1])):
                 best = (position, marker, action)
         return best

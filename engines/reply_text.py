@@ -1,7 +1,8 @@
 """From token bytes to pieces of a reply: UTF-8, reasoning, stop strings, whole characters. Nothing native.
 
-What a piece may not do: end inside a UTF-8 sequence, inside an emoji (skin tones, joined families, flags, keycaps), or
-between a letter and its marks in scripts that write with marks. What might still grow is held back until the next token.
+What a piece may not do: end inside a UTF-8 sequence, inside an emoji (skin tones, joined families, flags, keycaps),
+or between a letter and its marks in scripts that write with marks. What might still grow is held back until the next
+token.
 """
 
 from __future__ import annotations

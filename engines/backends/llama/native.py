@@ -1,0 +1,242 @@
+"""The border to llama.cpp: model and context handles, the native log, and native failures in the user's words.
+
+Everything here is a thin, typed layer over `llama_cpp.llama_cpp` (exactly version 0.3.36, see docs/decisions/0004);
+no policy lives here. Nothing native leaves the `engines.backends.llama` package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llama_cpp.llama_cpp as llama
+
+from engines.base import LoadCancelled, LoadSettings
+from engines.errors import EngineError, ModelFileError, NotEnoughMemoryError, UnsupportedModelError
+
+SEQUENCE = 0
+"""One conversation per context: everything lies in sequence 0."""
+
+_LOG_LINES = 200
+_LOG_LEVEL_DEBUG = 1
+_OUT_OF_MEMORY_SIGNS = ("unable to allocate", "failed to allocate", "out of memory", "cannot allocate memory")
+
+
+class NativeLog:
+    """Receives llama.cpp's log: writes it to standard error, keeps the last lines to explain a failure by.
+
+    Must live as long as the library may log; the engine keeps one for the life of the process.
+    """
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=_LOG_LINES)
+        self._partial = ""
+        # ctypes only borrows the callback: without this reference it would be freed under llama.cpp's feet.
+        self._callback = llama.llama_log_callback(self._receive)
+        llama.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def _receive(self, level: int, text: bytes, _user_data: object) -> None:
+        if level == _LOG_LEVEL_DEBUG:
+            return
+        *whole, self._partial = (self._partial + text.decode("utf-8", "replace")).split("\n")
+        for line in whole:
+            self.lines.append(line)
+            sys.stderr.write(line + "\n")
+
+    def tail(self, count: int = 12) -> str:
+        """The last lines, for the details of an error."""
+        return "\n".join(list(self.lines)[-count:])
+
+    def find(self, *signs: str) -> str:
+        """The last line that contains one of `signs` (lower case), or an empty string."""
+        return next((line for line in reversed(self.lines) if any(sign in line.lower() for sign in signs)), "")
+
+
+class NativeModel:
+    """A loaded model and what it says about itself."""
+
+    def __init__(
+        self, path: Path, settings: LoadSettings, on_progress: Callable[[float], bool], log: NativeLog
+    ) -> None:
+        self._log = log
+        self._cancelled = False
+
+        def report(share: float, _user_data: object) -> bool:
+            go_on = on_progress(float(share))
+            self._cancelled = self._cancelled or not go_on
+            return go_on
+
+        callback = llama.llama_progress_callback(report)
+        parameters = llama.llama_model_default_params()
+        parameters.n_gpu_layers = settings.gpu_layers
+        parameters.progress_callback = callback
+        # Plain mmap: DIRECT_IO, NONE and mlock need the whole file in private memory (facts, engine-traps).
+        parameters.load_mode = llama.LLAMA_LOAD_MODE_MMAP if llama.llama_supports_mmap() else llama.LLAMA_LOAD_MODE_NONE
+        self.handle: Any = llama.llama_model_load_from_file(str(path).encode("utf-8"), parameters)
+        if not self.handle:
+            if self._cancelled:
+                raise LoadCancelled
+            raise explain_load_failure(path, log)
+        self.vocabulary: Any = llama.llama_model_get_vocab(self.handle)
+        self.vocabulary_size = int(llama.llama_vocab_n_tokens(self.vocabulary))
+        self.trained_context_tokens = int(llama.llama_model_n_ctx_train(self.handle))
+        self.weights_bytes = int(llama.llama_model_size(self.handle))
+        self.sliding_window_tokens = int(llama.llama_model_n_swa(self.handle))
+        self.is_recurrent = bool(
+            llama.llama_model_is_recurrent(self.handle) or llama.llama_model_is_hybrid(self.handle)
+        )
+
+    def require_chat_model(self, path: Path) -> None:
+        """Raises UnsupportedModelError for models that do not write text from left to right."""
+        if llama.llama_model_has_encoder(self.handle) or llama.llama_model_is_diffusion(self.handle):
+            raise UnsupportedModelError(
+                "This model is not made for chatting.",
+                "It translates, embeds or draws text in another way. Choose a chat model.",
+                str(path),
+            )
+
+    def chat_template(self) -> str | None:
+        """The default template's source."""
+        source = llama.llama_model_chat_template(self.handle, None)
+        return source.decode("utf-8", "replace") if source else None
+
+    def metadata(self, key: str) -> str:
+        """One metadata value as text, or an empty string."""
+        buffer = ctypes.create_string_buffer(1024)
+        length = llama.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if length > 0 else ""
+
+    def close(self) -> None:
+        if self.handle:
+            llama.llama_model_free(self.handle)
+            self.handle = None
+
+
+class NativeContext:
+    """A context over a model: evaluates tokens, holds the KV cache and the logits of the last token."""
+
+    def __init__(self, model: NativeModel, settings: LoadSettings, context_tokens: int, threads: int) -> None:
+        parameters = llama.llama_context_default_params()
+        parameters.n_ctx = context_tokens
+        parameters.n_batch = settings.batch_tokens
+        parameters.n_ubatch = settings.batch_tokens
+        parameters.n_seq_max = 1
+        parameters.n_outputs_max = 1  # logits of the last token only: a large vocabulary times a batch is a lot
+        parameters.n_threads = threads
+        parameters.n_threads_batch = threads
+        parameters.swa_full = False  # else a sliding window costs as much as a full cache (facts: 27.5 GiB for 3.7)
+        parameters.no_perf = True
+        self.handle: Any = llama.llama_init_from_model(model.handle, parameters)
+        if not self.handle:
+            raise NotEnoughMemoryError(
+                "There is not enough memory for this model's context.",
+                f"Close other apps, or load it with less context than {context_tokens:,} tokens.",
+                model._log.tail(),
+            )
+        self._log = model._log
+        self.context_tokens = int(llama.llama_n_ctx(self.handle))
+        self.memory: Any = llama.llama_get_memory(self.handle)
+        self._one_token = (llama.llama_token * 1)()
+        self._no_abort = llama.ggml_abort_callback(0)
+        self._abort: Any = None
+
+    def decode_prompt(self, tokens: list[int], is_cancelled: Callable[[], bool]) -> bool:
+        """Evaluates a batch of prompt tokens; False when it was cancelled on the way.
+
+        The cache may then hold a part of the batch. Raises EngineError when the evaluation fails.
+        """
+        array = (llama.llama_token * len(tokens))(*tokens)
+        # Asked once per graph node, in Python: a few milliseconds a batch, too dear for single tokens. Only the CPU
+        # backend asks; elsewhere a cancel waits for the end of the batch.
+        self._abort = llama.ggml_abort_callback(lambda _data: is_cancelled())
+        llama.llama_set_abort_callback(self.handle, self._abort, ctypes.c_void_p(0))
+        try:
+            status = llama.llama_decode(self.handle, llama.llama_batch_get_one(array, len(tokens)))
+        finally:
+            llama.llama_set_abort_callback(self.handle, self._no_abort, ctypes.c_void_p(0))
+        if status == 2:
+            return False
+        self._check(status)
+        return True
+
+    def decode_token(self, token: int) -> None:
+        """Evaluates one token. Raises EngineError when the evaluation fails."""
+        self._one_token[0] = token
+        status = llama.llama_decode(self.handle, llama.llama_batch_get_one(self._one_token, 1))
+        if status:
+            self._check(status)
+
+    def _check(self, status: int) -> None:
+        if status == 0:
+            return
+        if self._log.find(*_OUT_OF_MEMORY_SIGNS):
+            raise NotEnoughMemoryError(
+                "The computer ran out of memory while the model was working.",
+                "Close other apps, or load the model with less context.",
+                f"llama_decode returned {status}\n{self._log.tail()}",
+            )
+        raise EngineError(
+            "The model could not go on with this conversation.",
+            "Send the message again. If it happens again, start a new chat.",
+            f"llama_decode returned {status}\n{self._log.tail()}",
+        )
+
+    # The cache. Positions are those of sequence 0.
+
+    def clear(self) -> None:
+        """Empties the cache."""
+        llama.llama_memory_clear(self.memory, True)
+
+    def remove_from(self, position: int) -> bool:
+        """Drops everything from `position` on; False where this kind of cache cannot."""
+        return bool(llama.llama_memory_seq_rm(self.memory, SEQUENCE, position, -1))
+
+    def first_position(self) -> int:
+        """The smallest position that is there, -1 when empty."""
+        return int(llama.llama_memory_seq_pos_min(self.memory, SEQUENCE))
+
+    def last_position(self) -> int:
+        """The largest position that is there, -1 when empty."""
+        return int(llama.llama_memory_seq_pos_max(self.memory, SEQUENCE))
+
+    def save_partial_state(self) -> bytes:
+        """What cannot be rolled back (sliding window, recurrent state), as bytes; empty on failure."""
+        flags = llama.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        size = int(llama.llama_state_seq_get_size_ext(self.handle, SEQUENCE, flags))
+        buffer = (ctypes.c_uint8 * size)()
+        written = int(llama.llama_state_seq_get_data_ext(self.handle, buffer, size, SEQUENCE, flags))
+        return bytes(buffer) if written == size else b""
+
+    def restore_partial_state(self, state: bytes) -> bool:
+        """Puts back what `save_partial_state` gave; False when it does not fit this context."""
+        flags = llama.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return int(llama.llama_state_seq_set_data_ext(self.handle, buffer, len(state), SEQUENCE, flags)) > 0
+
+    def close(self) -> None:
+        if self.handle:
+            llama.llama_free(self.handle)
+            self.handle = None
+
+
+def explain_load_failure(path: Path, log: NativeLog) -> EngineError:
+    """Turns what llama.cpp logged about a failed load into an error that a person can act on."""
+    details = f"{path}\n{log.tail()}"
+    architecture = log.find("unknown model architecture", "unknown pre-tokenizer", "unsupported model")
+    if architecture:
+        return UnsupportedModelError(
+            "This version of the engine does not know this kind of model.",
+            "Look for a newer Snug, or choose another model.",
+            details,
+        )
+    if log.find(*_OUT_OF_MEMORY_SIGNS):
+        return NotEnoughMemoryError(
+            "There is not enough memory for this model.",
+            "Close other apps, or choose a smaller model.",
+            details,
+        )
+    return ModelFileError("The model file could not be loaded.", "It may be damaged. Download it again.", details)
