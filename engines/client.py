@@ -7,10 +7,8 @@ does not store a conversation.
 
 from __future__ import annotations
 
-import enum
 import itertools
 import logging
-import queue
 import sys
 import threading
 import time
@@ -20,8 +18,23 @@ from pathlib import Path
 from typing import assert_never
 
 from engines.base import ChatMessage, EngineVersions, FinishReason, GenerationOptions, LoadedModel, LoadSettings, Usage
+from engines.client_values import (
+    ClientEvent,
+    ClientState,
+    Crashed,
+    Generating,
+    LoadFailed,
+    LoadingModel,
+    Ready,
+    RequestFailed,
+    Starting,
+    StateChanged,
+    Stopped,
+    Stopping,
+)
 from engines.diagnosis import Activity, after_second_crash, diagnose
 from engines.errors import EngineBusyError, EngineError, EngineStartError, from_code
+from engines.event_lane import EventLane
 from engines.process import OFFLINE_ENVIRONMENT, ProcessEnded, WorkerProcess
 from engines.protocol import (
     PROTOCOL_VERSION,
@@ -43,93 +56,28 @@ from engines.protocol import (
     decode_from_engine,
 )
 
+__all__ = [
+    "ClientEvent",
+    "ClientState",
+    "Crashed",
+    "EngineClient",
+    "Generating",
+    "LoadFailed",
+    "LoadingModel",
+    "Ready",
+    "RequestFailed",
+    "Starting",
+    "StateChanged",
+    "Stopped",
+    "Stopping",
+    "engine_command",
+]
+
 logger = logging.getLogger(__name__)
 
 HELLO_TIMEOUT_S = 60.0
 GOOD_AFTER_S = 10.0
 """A start counts as good when the model has been in memory for so long; a crash after that is a first crash again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """No process: before the first `start`, and after `close`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Starting:
-    """The process has been started and has not said hello."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadingModel:
-    """The model is being loaded; `share` from 0 to 1."""
-
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The model is in memory and waits for a request."""
-
-    model: LoadedModel
-
-
-@dataclass(frozen=True, slots=True)
-class Generating:
-    """A reply is being made."""
-
-    model: LoadedModel
-    request_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stopping:
-    """A reply was cancelled and has not ended yet."""
-
-    model: LoadedModel
-    request_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
-    """The process lives, but the model could not be loaded. The next `start` or `generate` tries again."""
-
-    error: EngineError
-
-
-@dataclass(frozen=True, slots=True)
-class Crashed:
-    """The process died. `restarting`: the one automatic restart follows by itself."""
-
-    error: EngineError
-    restarting: bool
-
-
-ClientState = Stopped | Starting | LoadingModel | Ready | Generating | Stopping | LoadFailed | Crashed
-
-
-@dataclass(frozen=True, slots=True)
-class StateChanged:
-    """The client's state is now `state`."""
-
-    state: ClientState
-
-
-@dataclass(frozen=True, slots=True)
-class RequestFailed:
-    """The one bad end of a request."""
-
-    request_id: int
-    error: EngineError
-
-
-ClientEvent = StateChanged | ReadingProgress | PieceMessage | Finished | TokenCount | RequestFailed
-
-
-class _LaneSignal(enum.Enum):
-    LOOK = enum.auto()
-    """The deadline has changed."""
-    FINISH = enum.auto()
 
 
 @dataclass(slots=True)
@@ -174,8 +122,8 @@ class EngineClient:
         self._request_ids = itertools.count(1)
         self._process: WorkerProcess[FromEngine] | None = None
         self._former: WorkerProcess[FromEngine] | None = None
-        self._lane: _EventLane | None = None
-        self._former_lane: _EventLane | None = None
+        self._lane: EventLane[ClientEvent] | None = None
+        self._former_lane: EventLane[ClientEvent] | None = None
         self._hello_deadline: float | None = None
         self._loaded_at: float | None = None
         self._restarted = False
@@ -314,7 +262,13 @@ class EngineClient:
     def _ensure_lane(self) -> None:
         if self._lane is None:
             former, self._former_lane = self._former_lane, None
-            self._lane = _EventLane(self._on_event, lambda: self._hello_deadline, self._on_hello_overdue, former)
+            self._lane = EventLane(
+                self._on_event,
+                lambda: self._hello_deadline,
+                self._on_hello_overdue,
+                former=former,
+                name="snug-engine-events",
+            )
             self._lane.start()
 
     def _set_hello_deadline(self, at: float | None) -> None:
@@ -528,69 +482,6 @@ class EngineClient:
                     f"no hello within {self._hello_timeout_s:.0f} s",
                 )
             )
-
-
-class _EventLane:
-    """The thread that delivers events, and the clock for the one deadline of a client."""
-
-    def __init__(
-        self,
-        deliver: Callable[[ClientEvent], None],
-        deadline: Callable[[], float | None],
-        on_deadline: Callable[[], None],
-        former: _EventLane | None,
-    ) -> None:
-        self._deliver = deliver
-        self._deadline = deadline
-        self._on_deadline = on_deadline
-        self._former = former
-        self._events: queue.SimpleQueue[ClientEvent | _LaneSignal] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="snug-engine-events", daemon=True)
-
-    @property
-    def is_current_thread(self) -> bool:
-        return threading.current_thread() is self._thread
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def put(self, event: ClientEvent) -> None:
-        self._events.put(event)
-
-    def look_at_deadline(self) -> None:
-        """To be called when the deadline has changed."""
-        self._events.put(_LaneSignal.LOOK)
-
-    def finish(self) -> None:
-        """No event after those that are already there."""
-        self._events.put(_LaneSignal.FINISH)
-
-    def join(self, timeout_s: float | None) -> None:
-        if not self.is_current_thread:
-            self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        if self._former is not None:
-            # A callback closed and started its own client: that callback returns before the next one begins.
-            self._former.join(None)
-            self._former = None
-        while (event := self._next()) is not _LaneSignal.FINISH:
-            if event is _LaneSignal.LOOK:
-                continue
-            try:
-                self._deliver(event)
-            except Exception:
-                logger.exception("a listener of engine events failed")
-
-    def _next(self) -> ClientEvent | _LaneSignal:
-        deadline = self._deadline()
-        if deadline is None:
-            return self._events.get()
-        try:
-            return self._events.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            self._on_deadline()
-            return _LaneSignal.LOOK
 
 
 def engine_command() -> list[str]:

@@ -26,7 +26,7 @@ ENGINES: tuple[EngineInfo, ...] = (
     EngineInfo(
         id="scripted",
         name="Scripted",
-        module="engines.backends.scripted",
+        module="engines.backends.scripted.engine",
         class_name="ScriptedEngine",
         file_format="toml",
         library="",
@@ -36,7 +36,7 @@ ENGINES: tuple[EngineInfo, ...] = (
 
 def demonstration_script() -> Path:
     """The scripted engine's own little model: shows the whole app at work where no real model is."""
-    return Path(__file__).parent / "backends" / "demonstration.toml"
+    return Path(__file__).parent / "backends" / "scripted" / "demonstration.toml"
 
 
 def engine_info(engine_id: str) -> EngineInfo:
