@@ -117,7 +117,7 @@ def _primary_code(error: sqlite3.Error) -> int:
 def _full(details: str) -> StorageFullError:
     return StorageFullError(
         "The disk is full.",
-        "Free some space. What could not be saved is kept in memory and saved as soon as there is room.",
+        "Free some space. A reply that is being written is kept in memory and saved as soon as there is room.",
         details,
     )
 

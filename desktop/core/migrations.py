@@ -68,21 +68,22 @@ def m001_conversations_and_messages(connection: sqlite3.Connection) -> None:
         )
         """
     )
-    # A growing reply is written as parts, so that each write costs what is new and not what is there already.
+    # A growing reply is written as parts, so that each write costs what is new and not what is there already. One
+    # tree without a separate index: a write touches one page, ten times a second.
     connection.execute(
         """
         CREATE TABLE reply_parts (
-            number INTEGER PRIMARY KEY,
             message_number INTEGER NOT NULL REFERENCES messages (number) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
             text TEXT NOT NULL,
-            thinking TEXT NOT NULL
-        )
+            thinking TEXT NOT NULL,
+            PRIMARY KEY (message_number, number)
+        ) WITHOUT ROWID
         """
     )
     connection.execute("CREATE INDEX messages_by_conversation ON messages (conversation_id)")
     connection.execute("CREATE INDEX messages_by_parent ON messages (parent_id)")
     connection.execute("CREATE INDEX messages_growing ON messages (number) WHERE state = 'growing'")
-    connection.execute("CREATE INDEX reply_parts_by_message ON reply_parts (message_number)")
 
 
 MIGRATIONS: tuple[Migration, ...] = (m001_conversations_and_messages,)

@@ -95,13 +95,22 @@ def _open(path: Path, backup_directory: Path, migrations: Sequence[Migration]) -
             raise _DamagedError(verdict)
         _set_up(connection)
         applied, backup_path = migrate(connection, path, backup_directory, migrations)
-        interrupted_count = interrupt_orphans(connection)
+        interrupted_count = _interrupt_orphans_if_possible(connection)
     except BaseException:
         connection.close()
         raise
     if applied:
         log.info("Database migrated: %s", ", ".join(applied))
     return connection, OpenReport(migrations=applied, backup_path=backup_path, interrupted_count=interrupted_count)
+
+
+def _interrupt_orphans_if_possible(connection: sqlite3.Connection) -> int:
+    try:
+        return interrupt_orphans(connection)
+    except sqlite3.OperationalError as error:
+        # A full disk must not keep anybody from reading. Their text is there; the next start marks them.
+        log.info("Interrupted replies could not be marked: %s", error)
+        return 0
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

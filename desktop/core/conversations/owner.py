@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from desktop.core.errors import StoreClosedError, from_sqlite
 
@@ -18,31 +19,35 @@ Result = TypeVar("Result")
 Work = Callable[[sqlite3.Connection], Result]
 Job = tuple[Work[Any], Future[Any]]
 
+log = logging.getLogger(__name__)
+
 
 class _Signal(Enum):
     TICK = "tick"
     END = "end"
 
 
-class Owned(Protocol):
-    """What the thread asks of the one it works for; all of it is called on the thread."""
-
-    def open_connection(self) -> sqlite3.Connection:
-        """Raises StorageError; then every piece of work fails with that error."""
-
-    def tick(self, connection: sqlite3.Connection) -> None:
-        """Called before each piece of work and when `wake_within` has run out. Raises nothing."""
-
-    def last_words(self, connection: sqlite3.Connection) -> None:
-        """Called once, after all work, before the connection is closed. Raises nothing."""
-
-
 class OwnerThread:
     """Runs work on one connection, strictly one piece after another."""
 
-    def __init__(self, owned: Owned, database_path: Path) -> None:
-        self._owned = owned
+    def __init__(
+        self,
+        database_path: Path,
+        *,
+        open_connection: Callable[[], sqlite3.Connection],
+        tick: Callable[[sqlite3.Connection], float | None],
+        last_words: Callable[[sqlite3.Connection], None],
+    ) -> None:
+        """All three are called on the thread.
+
+        When `open_connection` raises, every piece of work fails with what it raised. `tick` is called before each
+        piece of work and when `wake_within` has run out; it answers after how many seconds it wants to be called
+        again. `last_words` is called once, after all work.
+        """
         self._database_path = database_path
+        self._open_connection = open_connection
+        self._tick = tick
+        self._last_words = last_words
         self._condition = threading.Condition()
         self._queue: deque[Job] = deque()
         self._wake_at: float | None = None
@@ -84,17 +89,29 @@ class OwnerThread:
         connection: sqlite3.Connection | None = None
         failure: BaseException | None = None
         try:
-            connection = self._owned.open_connection()
+            connection = self._open_connection()
         except BaseException as error:  # noqa: BLE001 - every future carries it
             failure = error
         while (job := self._next_job()) is not _Signal.END:
             if connection is not None:
-                self._owned.tick(connection)
+                self._guarded_tick(connection)
             if job is not _Signal.TICK:
                 self._do(job, connection, failure)
         if connection is not None:
-            self._owned.last_words(connection)
-            connection.close()
+            try:
+                self._last_words(connection)
+            finally:
+                connection.close()
+
+    def _guarded_tick(self, connection: sqlite3.Connection) -> None:
+        try:
+            again_seconds = self._tick(connection)
+        except Exception:
+            # A fault of ours, or of whoever was told of a problem. Without this thread nothing would be saved at all.
+            log.exception("The store met an unexpected error and goes on")
+            return
+        if again_seconds is not None:
+            self.wake_within(again_seconds)
 
     def _next_job(self) -> Job | _Signal:
         """The next piece of work, or the news that a tick is due or that there will be no more."""

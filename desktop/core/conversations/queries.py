@@ -185,10 +185,20 @@ def newest_descendant(connection: sqlite3.Connection, message_id: str) -> str:
         message_id = child[0]
 
 
-def append_part(connection: sqlite3.Connection, message_id: str, text: str, thinking: str) -> bool:
+def append_part(
+    connection: sqlite3.Connection, message_id: str, text: str, thinking: str, owner: tuple[int, float]
+) -> bool:
     """Adds text to a growing reply; answers False when the message is gone."""
+    # Another process took us for dead (the clock was set, the machine slept): the reply is ours again.
+    connection.execute(
+        "UPDATE messages SET state = 'growing', finished_at = NULL, owner_pid = ?, owner_started_at = ?"
+        " WHERE id = ? AND state != 'growing'",
+        (*owner, message_id),
+    )
     cursor = connection.execute(
-        "INSERT INTO reply_parts (message_number, text, thinking) SELECT number, ?, ? FROM messages WHERE id = ?",
+        "INSERT INTO reply_parts (message_number, number, text, thinking)"
+        " SELECT number, (SELECT COALESCE(MAX(reply_parts.number), 0) + 1 FROM reply_parts"
+        " WHERE message_number = messages.number), ?, ? FROM messages WHERE id = ?",
         (text, thinking, message_id),
     )
     return cursor.rowcount > 0

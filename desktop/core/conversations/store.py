@@ -12,35 +12,21 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from desktop.core.conversations import opening, queries
-from desktop.core.conversations.growing import PendingText, storable
 from desktop.core.conversations.owner import OwnerThread
+from desktop.core.conversations.replies import FLUSH_SECONDS, RETRY_SECONDS, ReplyEnd, ReplyWriter, storable
 from desktop.core.conversations.values import Conversation, EndState, OpenReport, Place, StoredMessage
-from desktop.core.errors import StorageError, from_sqlite
+from desktop.core.errors import StorageError
 from engines.base import GenerationOptions, Role, Usage
 
 Result = TypeVar("Result")
 
-FLUSH_SECONDS = 0.1
-"""How long text waits for more before it is written: well inside the promise, and ten small writes a second."""
-RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
-_CHECKPOINT_BYTES = 4 * 1024 * 1024
-_CHECKPOINT_WHILE_GROWING_BYTES = 64 * 1024 * 1024
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    state: EndState
-    reason: str
-    error: str
-    usage: Usage | None
 
 
 class Store:
@@ -65,16 +51,13 @@ class Store:
         self.opened = Future()
         self._database_path = database_path
         self._backup_directory = backup_directory or database_path.parent / "backups"
-        self._on_problem = on_problem
-        self._on_recovered = on_recovered
-        self._pending = PendingText()
-        # From here on: touched by the owner thread only.
-        self._identity = (0, 0.0)
-        self._growing: set[str] = set()
-        self._ends: dict[str, _End] = {}
-        self._problem: StorageError | None = None
-        self._retry_at = 0.0
-        self._owner = OwnerThread(self, database_path)
+        self._replies = ReplyWriter(database_path, on_problem=on_problem, on_recovered=on_recovered)
+        self._owner = OwnerThread(
+            database_path,
+            open_connection=self._open_connection,
+            tick=self._replies.write,
+            last_words=self._replies.end_all,
+        )
         atexit.register(self.close)
 
     # Conversations
@@ -118,13 +101,15 @@ class Store:
         """The branch that is shown, the first message first."""
         return self._owner.submit(
             lambda connection: tuple(
-                self._with_pending(message) for message in queries.load_messages(connection, conversation_id)
+                self._replies.completed(message) for message in queries.load_messages(connection, conversation_id)
             )
         )
 
     def get_message(self, message_id: str) -> Future[StoredMessage]:
         """One message."""
-        return self._owner.submit(lambda connection: self._with_pending(queries.get_message(connection, message_id)))
+        return self._owner.submit(
+            lambda connection: self._replies.completed(queries.get_message(connection, message_id))
+        )
 
     def add_message(
         self, conversation_id: str, role: Role, text: str, *, parent: str | Place = Place.AT_END
@@ -171,26 +156,32 @@ class Store:
                 model_path=storable(model_path),
                 engine=engine,
                 options=options,
-                owner=self._identity,
+                owner=self._replies.owner,
             )
-            self._growing.add(message.id)
+            self._replies.begun(message.id)
             return message
 
         return self._write(work)
 
     def reopen_reply(self, message_id: str) -> Future[StoredMessage]:
         """A reply that was cut off grows again, from where it is."""
+        self._replies.expect(message_id)
 
         def work(connection: sqlite3.Connection) -> StoredMessage:
-            queries.reopen_reply(connection, message_id, self._identity)
-            self._growing.add(message_id)
+            try:
+                with queries.transaction(connection):
+                    queries.reopen_reply(connection, message_id, self._replies.owner)
+            except BaseException:
+                self._replies.not_begun(message_id)
+                raise
+            self._replies.begun(message_id)
             return queries.get_message(connection, message_id)
 
-        return self._write(work)
+        return self._owner.submit(work)
 
     def append_reply(self, message_id: str, text: str, thinking: str = "") -> None:
         """Adds to a growing reply. Never waits; the text is on disk within 250 ms."""
-        self._pending.add(message_id, storable(text), storable(thinking))
+        self._replies.append(message_id, text, thinking)
         self._owner.wake_within(FLUSH_SECONDS)
 
     def finish_reply(
@@ -206,18 +197,15 @@ class Store:
 
         When it cannot be written now, the future fails and the store goes on trying.
         """
-        end = _End(state=state, reason=reason, error=storable(error), usage=usage)
+        end = ReplyEnd(state=state, reason=reason, error=storable(error), usage=usage)
 
         def work(connection: sqlite3.Connection) -> StoredMessage:
-            self._ends[message_id] = end
-            try:
-                self._write_end(connection, message_id)
-            except sqlite3.Error as problem:
-                self._note_problem(problem)
-                raise
+            self._replies.finish(connection, message_id, end)
             return queries.get_message(connection, message_id)
 
-        return self._owner.submit(work)
+        future = self._owner.submit(work)
+        self._owner.wake_within(RETRY_SECONDS)
+        return future
 
     def recover_interrupted(self) -> Future[int]:
         """Marks replies whose process died as interrupted; answers how many. Opening does this by itself."""
@@ -232,103 +220,15 @@ class Store:
         if not self._owner.close(CLOSE_SECONDS):
             log.info("The store is still writing while it is being closed")
 
-    # On the owner thread
-
-    def open_connection(self) -> sqlite3.Connection:
-        """For the owner thread."""
+    def _open_connection(self) -> sqlite3.Connection:
         try:
-            self._identity = opening.own_identity()
+            self._replies.start(opening.own_identity())
             connection, report = opening.open_database(self._database_path, self._backup_directory)
         except BaseException as error:
             self.opened.set_exception(error)
             raise
         self.opened.set_result(report)
         return connection
-
-    def tick(self, connection: sqlite3.Connection) -> None:
-        """For the owner thread: writes what has arrived, unless the last attempt failed just now."""
-        if self._problem is not None and time.monotonic() < self._retry_at:
-            self._owner.wake_within(self._retry_at - time.monotonic())
-            return
-        try:
-            self._flush(connection)
-            for message_id in tuple(self._ends):
-                self._write_end(connection, message_id)
-            self._checkpoint(connection)
-        except sqlite3.Error as error:
-            self._note_problem(error)
-            return
-        if self._problem is not None:
-            self._problem = None
-            log.info("Replies are being saved again")
-            if self._on_recovered is not None:
-                self._on_recovered()
-
-    def last_words(self, connection: sqlite3.Connection) -> None:
-        """For the owner thread: the end of everything."""
-        for message_id in self._growing:
-            self._ends.setdefault(message_id, _End("interrupted", "", "", None))
-        self._retry_at = 0.0
-        self.tick(connection)
-
-    def _flush(self, connection: sqlite3.Connection) -> None:
-        if not self._pending:
-            return
-        batch = self._pending.take_all()
-        try:
-            with queries.transaction(connection):
-                for message_id, (text, thinking) in batch.items():
-                    if not queries.append_part(connection, message_id, text, thinking):
-                        log.info("A reply was erased while it was growing")
-        except BaseException:
-            for message_id, (text, thinking) in batch.items():
-                self._pending.put_back(message_id, text, thinking)
-            raise
-
-    def _write_end(self, connection: sqlite3.Connection, message_id: str) -> None:
-        """Writes the rest of a reply and its end in one step; leaves both in memory when that fails."""
-        end = self._ends[message_id]
-        text, thinking = self._pending.take(message_id)
-        try:
-            with queries.transaction(connection):
-                if text or thinking:
-                    queries.append_part(connection, message_id, text, thinking)
-                queries.finish_reply(
-                    connection, message_id, state=end.state, reason=end.reason, error=end.error, usage=end.usage
-                )
-        except BaseException:
-            self._pending.put_back(message_id, text, thinking)
-            raise
-        del self._ends[message_id]
-        self._growing.discard(message_id)
-
-    def _with_pending(self, message: StoredMessage) -> StoredMessage:
-        """The message with what a full disk still keeps in memory."""
-        text, thinking = self._pending.look(message.id)
-        end = self._ends.get(message.id)
-        if end is not None:
-            message = replace(message, state=end.state, reason=end.reason, error=end.error, usage=end.usage)
-        return replace(message, text=message.text + text, thinking=message.thinking + thinking)
-
-    def _checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Moves the write-ahead log into the database while nobody waits for it."""
-        limit = _CHECKPOINT_WHILE_GROWING_BYTES if self._growing else _CHECKPOINT_BYTES
-        try:
-            size_bytes = self._database_path.with_name(self._database_path.name + "-wal").stat().st_size
-        except OSError:
-            return  # No log, nothing to move.
-        if size_bytes > limit:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
-    def _note_problem(self, error: sqlite3.Error) -> None:
-        problem = from_sqlite(error, self._database_path)
-        log.info("A reply could not be saved and is kept in memory: %s", problem.details)
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-        self._owner.wake_within(RETRY_SECONDS)
-        is_news = type(problem) is not type(self._problem)
-        self._problem = problem
-        if is_news and self._on_problem is not None:
-            self._on_problem(problem)
 
     def _write(self, work: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
         def in_transaction(connection: sqlite3.Connection) -> Result:
