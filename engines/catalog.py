@@ -6,6 +6,7 @@ network and says nothing about what is on this disk (that is `engines.library`).
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from engines.base import GenerationOptions
 from engines.errors import EngineError
 
 FORMAT = 1
@@ -89,6 +91,17 @@ class Sampling(_Entry, frozen=True, kw_only=True):
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
     source: str = ""
+
+    def applied_to(self, options: GenerationOptions) -> GenerationOptions:
+        """The options with the author's values wherever nobody chose another one than Snug's default."""
+        neutral = GenerationOptions()
+        advised = {name: getattr(self, name) for name in self.__struct_fields__ if name != "source"}
+        changes = {
+            name: value
+            for name, value in advised.items()
+            if value is not None and getattr(options, name) == getattr(neutral, name)
+        }
+        return dataclasses.replace(options, **changes)
 
 
 class CatalogModel(_Entry, frozen=True, kw_only=True):

@@ -15,9 +15,12 @@ from pathlib import Path
 
 from engines.catalog import Catalog, CatalogBuild, CatalogFile, CatalogModel
 from engines.errors import ModelFileError
+from engines.registry import engine_for_file
 
 SUFFIX = ".gguf"
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_DEFAULT_ENGINE = "llama"
+"""For files whose name does not say what they are (other programs keep GGUF files under their hash)."""
 _NOT_A_CHAT_MODEL = ("mmproj", "imatrix")
 """What file names start with that stand beside a model and are not one."""
 
@@ -32,7 +35,7 @@ class InstalledModel:
     """The file that an engine opens; the first one of a split model."""
     size_bytes: int
     """All parts together."""
-    engine: str = "llama"
+    engine: str = _DEFAULT_ENGINE
     model: CatalogModel | None = None
     build: CatalogBuild | None = None
     problem: str = ""
@@ -134,11 +137,12 @@ def describe_file(path: Path, catalog: Catalog) -> InstalledModel:
         problem = _size_problem(entry[1], parts, sizes)
     shard = _SHARD.fullmatch(path.name)
     stem = shard["stem"] if shard else path.stem
+    by_name = engine_for_file(path)
     return InstalledModel(
         name=entry[0].name if entry else stem,
         path=parts[0],
         size_bytes=size_bytes,
-        engine=entry[1].engine if entry else "llama",
+        engine=entry[1].engine if entry else by_name.id if by_name else _DEFAULT_ENGINE,
         model=entry[0] if entry else None,
         build=entry[1] if entry else None,
         problem=problem,
