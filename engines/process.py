@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 STDERR_TAIL_LINES = 50
 STDERR_LINE_CHARACTERS = 500
 LOG_BYTES = 4 * 1024 * 1024
+EXIT_PATIENCE_S = 5.0
+"""How long a child that has closed its output may take to end; it cannot tell us anything any more."""
 
 OFFLINE_ENVIRONMENT: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",
@@ -114,10 +116,11 @@ class WorkerProcess(Generic[ReceivedT]):
         self._popen = popen
         assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
         stderr_thread = self._thread("stderr", self._drain_stderr, popen.stderr)
+        # The reader is the last to start: it calls back, and what it calls may wait for the other two.
         self._threads = (
-            self._thread("reader", self._read_messages, popen, popen.stdout, stderr_thread),
-            self._thread("writer", self._write_messages, popen.stdin),
             stderr_thread,
+            self._thread("writer", self._write_messages, popen.stdin),
+            self._thread("reader", self._read_messages, popen, popen.stdout, stderr_thread),
         )
         for thread in self._threads:
             thread.start()
@@ -150,13 +153,13 @@ class WorkerProcess(Generic[ReceivedT]):
         if ask is not None:
             self.send(ask)
         self._outbox.put(None)
-        gone = self._exited.wait(ask_seconds)
+        gone = self._wait_for_exit(ask_seconds)
         if not gone:
             self._signal_child(hard=False)
-            gone = self._exited.wait(terminate_seconds)
+            gone = self._wait_for_exit(terminate_seconds)
         if not gone:
             self._signal_child(hard=True)
-            gone = self._exited.wait(kill_seconds)
+            gone = self._wait_for_exit(kill_seconds)
         if not gone:
             logger.error("%s process %d does not end, even when killed", self._name, self._popen.pid)
             return False
@@ -171,6 +174,17 @@ class WorkerProcess(Generic[ReceivedT]):
 
     def _thread(self, role: str, target: Callable[..., None], *arguments: object) -> threading.Thread:
         return threading.Thread(target=target, args=arguments, name=f"snug-{self._name}-{role}", daemon=True)
+
+    def _wait_for_exit(self, timeout_s: float) -> bool:
+        if threading.current_thread() not in self._threads:
+            return self._exited.wait(timeout_s)
+        # A callback stops its own process: the thread that would tell of the exit is this one.
+        assert self._popen is not None
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _signal_child(self, *, hard: bool) -> None:
         popen = self._popen
@@ -203,7 +217,7 @@ class WorkerProcess(Generic[ReceivedT]):
             # patience keeps the true signal of one that is dying.
             _wait_or_kill(popen, 0.5)
         else:
-            _wait_or_kill(popen, 5.0)
+            _wait_or_kill(popen, EXIT_PATIENCE_S)
         stdout.close()
         self._outbox.put(None)
         self._exited.set()

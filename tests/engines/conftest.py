@@ -35,9 +35,9 @@ class EventRecorder:
     def wait(self, wanted: Callable[[ClientEvent], bool], *, after: int = 0, timeout_s: float = WAIT_S) -> ClientEvent:
         """The first event from index `after` on that is wanted."""
         with self._news:
-            assert self._news.wait_for(
-                lambda: any(wanted(event) for event in self.events[after:]), timeout_s
-            ), f"did not come within {timeout_s} s; came: {self.events[-5:]}"
+            assert self._news.wait_for(lambda: any(wanted(event) for event in self.events[after:]), timeout_s), (
+                f"did not come within {timeout_s} s; came: {self.events[-5:]}"
+            )
             return next(event for event in self.events[after:] if wanted(event))
 
     def wait_state(self, *types: type, after: int = 0, timeout_s: float = WAIT_S) -> Any:

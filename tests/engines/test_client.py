@@ -134,9 +134,7 @@ def test_the_callback_may_call_any_method(write_script):
                 order.append("third")
                 client.close()
 
-    client = EngineClient(
-        engine="scripted", model_path=write_script(HELLO), settings=LoadSettings(), on_event=on_event
-    )
+    client = EngineClient(engine="scripted", model_path=write_script(HELLO), settings=LoadSettings(), on_event=on_event)
     client.generate([ChatMessage("user", "you")], GenerationOptions())
     assert done.wait(30)
     assert order == ["first", "second", "stopped 2", "third", "stopped 4"]
@@ -152,9 +150,7 @@ def test_a_callback_that_raises_does_not_stop_the_events(write_script, expect_lo
             finished.set()
         raise LookupError("a listener with a fault")
 
-    client = EngineClient(
-        engine="scripted", model_path=write_script(HELLO), settings=LoadSettings(), on_event=on_event
-    )
+    client = EngineClient(engine="scripted", model_path=write_script(HELLO), settings=LoadSettings(), on_event=on_event)
     client.generate([ChatMessage("user", "you")], GenerationOptions())
     assert finished.wait(30)
     client.close()
@@ -232,7 +228,7 @@ def test_a_process_that_dies_after_a_failed_load_is_replaced_on_request(
     child = engine_process_of(client)
     former = client._process
     child.kill()
-    former._threads[0].join(10)
+    former.join(10)
     assert isinstance(client.state, LoadFailed)
     write_script(HELLO, path)
     assert recorder.end_of(ask(client, "you")).reason == "end"
@@ -404,7 +400,7 @@ def test_another_protocol_version_says_please_restart(make_client, ask):
 
 
 def test_a_first_line_that_is_no_message_says_please_restart(make_client):
-    code = "import sys; print('{\"kind\":\"hello\",\"protocol\":9,\"new\":1}', flush=True); sys.stdin.read()"
+    code = 'import sys; print(\'{"kind":"hello","protocol":9,"new":1}\', flush=True); sys.stdin.read()'
     client, recorder = make_client(HELLO, command=[sys.executable, "-c", code])
     client.start()
     crashed = recorder.wait_state(Crashed)
