@@ -6,6 +6,7 @@ from their `repr`, and a record is cut at MAXIMUM_RECORD_CHARACTERS, so that a s
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import sys
@@ -97,6 +98,11 @@ class _QuietRotatingHandler(logging.handlers.RotatingFileHandler):
         except OSError:
             # On Windows a file that the other process holds cannot be renamed: go on in the same one.
             self.stream = self._open()
+
+    def close(self) -> None:
+        # The same full disk; the last records are lost, and with them nothing that anybody wrote.
+        with contextlib.suppress(OSError):
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class names it
         if not isinstance(sys.exc_info()[1], OSError):

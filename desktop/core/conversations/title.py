@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 TITLE_CHARACTERS = 60
+_LONGEST_LINE_CHARACTERS = 2000
 
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _LINE_START = re.compile(r"^\s*(?:#{1,6}\s+|>\s?|[-*+]\s+(?:\[[ xX]\]\s+)?|\d{1,9}[.)]\s+)+")
@@ -30,7 +31,7 @@ def title_from(text: str) -> str:
 
 
 def _plain(line: str) -> str:
-    line = _LINE_START.sub("", line)
+    line = _LINE_START.sub("", line[:_LONGEST_LINE_CHARACTERS])
     line = _IMAGE_OR_LINK.sub(r"\1", line)
     line = _CODE.sub(r"\1", line)
     line = _TAG.sub("", line)
