@@ -158,6 +158,21 @@ class Shell:
             assert process.stdout is not None
             process.stdout.close()
 
+    def ask(self, command: Sequence[str | Path]) -> str | None:
+        """What a program prints, or None where it does not run or fails."""
+        try:
+            answer = subprocess.run(
+                list(map(str, command)), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                check=False,
+            )  # fmt: skip
+        except OSError:
+            return None
+        return answer.stdout if answer.returncode == 0 else None
+
+    def call(self, command: Sequence[str | Path], directory: Path) -> int:
+        """Exit status of a program that prints by itself and asks nothing."""
+        return subprocess.run(list(map(str, command)), cwd=directory, stdin=subprocess.DEVNULL, check=False).returncode
+
     def _show(self, lines: queue.Queue[str | None]) -> list[str]:
         tail: list[str] = []
         started = time.monotonic()
@@ -247,23 +262,15 @@ class Installer:
     def _python_of_environment(self) -> tuple[int, int] | None:
         """The version of the environment's Python, or None where it is no working environment."""
         question = "import sys; print(sys.prefix != sys.base_prefix, *sys.version_info[:2])"
-        try:
-            answer = subprocess.run(
-                [self.place.python, "-I", "-c", question], capture_output=True, text=True, check=False
-            )
-        except OSError:
-            return None
-        words = answer.stdout.split()
-        if answer.returncode != 0 or words[:1] != ["True"]:
-            return None
-        return int(words[1]), int(words[2])
+        words = (self.shell.ask([self.place.python, "-I", "-c", question]) or "").split()
+        return (int(words[1]), int(words[2])) if words[:1] == ["True"] else None
 
     def _ensure_uv(self) -> None:
         """Install uv, the installer of packages, with pip; bring pip back if an interruption lost it."""
-        if self._works([self.place.program("uv"), "--version"]):
+        if self.shell.ask([self.place.program("uv"), "--version"]) is not None:
             return
         say("Installing uv, which installs everything else.")
-        if not self._works([self.place.python, "-m", "pip", "--version"]):
+        if self.shell.ask([self.place.python, "-m", "pip", "--version"]) is None:
             self._must("Installing pip", [self.place.python, "-m", "ensurepip", "--upgrade", "--default-pip"])
         self._must(
             "Installing uv",
@@ -285,12 +292,6 @@ class Installer:
                 "--editable", f".[{extras}]",
             ],
         )  # fmt: skip
-
-    def _works(self, command: Sequence[str | Path]) -> bool:
-        try:
-            return subprocess.run(list(map(str, command)), capture_output=True, check=False).returncode == 0
-        except OSError:
-            return False
 
     def _must(self, what: str, command: Sequence[str | Path]) -> None:
         environ = build_environment(self.environ, os.cpu_count() or 1)
@@ -318,35 +319,32 @@ def run(place: Place, arguments: Sequence[str], environ: Mapping[str, str]) -> i
     return subprocess.run(command, check=False).returncode
 
 
-def static_checks(place: Place) -> dict[str, list[str]]:
+def static_checks(place: Place) -> dict[str, list[str | Path]]:
     """The checks that do not run the code, cheapest first."""
     return {
-        "format": [str(place.program("ruff")), "format", "--check", "."],
-        "lint": [str(place.program("ruff")), "check", "."],
-        "types": [str(place.program("mypy"))],
-        "import contracts": [str(place.program("lint-imports"))],
+        "format": [place.program("ruff"), "format", "--check", "."],
+        "lint": [place.program("ruff"), "check", "."],
+        "types": [place.program("mypy")],
+        "import contracts": [place.program("lint-imports")],
     }
 
 
-def check(place: Place, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+def check(place: Place, arguments: Sequence[str], environ: Mapping[str, str], shell: Shell) -> int:
     """Install everything, run every check, and end with pytest, whose last line sums the tests up."""
-    Installer(place, environ).install(CHECK_EXTRAS)
+    Installer(place, environ, shell).install(CHECK_EXTRAS)
     problem = libraries_problem(missing_libraries(("qt",)))
     if problem is not None:
         raise problem
-    failed = [name for name, command in static_checks(place).items() if not _passes(name, command, place)]
+    failed = []
+    for name, command in static_checks(place).items():
+        say(f"\n{name}")
+        if shell.call(command, place.root) != 0:
+            failed.append(name)
     if failed:
         say(f"\nThese checks failed: {', '.join(failed)}. The tests follow all the same.")
     say("\ntests")
-    tests = subprocess.run(
-        [str(place.python), "-m", "pytest", *arguments], cwd=place.root, stdin=subprocess.DEVNULL, check=False
-    )
-    return tests.returncode or (1 if failed else 0)
-
-
-def _passes(name: str, command: Sequence[str], place: Place) -> bool:
-    say(f"\n{name}")
-    return subprocess.run(command, cwd=place.root, stdin=subprocess.DEVNULL, check=False).returncode == 0
+    status = shell.call([place.python, "-m", "pytest", *arguments], place.root)
+    return status or (1 if failed else 0)
 
 
 def missing_packages(environ: Mapping[str, str]) -> list[str]:
@@ -370,7 +368,7 @@ def main(arguments: Sequence[str]) -> int:
             case ["run", *rest]:
                 return run(place, rest, os.environ)
             case ["check", *rest]:
-                return check(place, rest, os.environ)
+                return check(place, rest, os.environ, Shell())
             case ["missing-packages"]:
                 print("\n".join(missing_packages(os.environ)))
                 return 0
