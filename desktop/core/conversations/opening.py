@@ -20,7 +20,8 @@ from desktop.core.migrations import MIGRATIONS, Migration, check_is_ours, migrat
 
 BUSY_TIMEOUT_SECONDS = 5.0
 _WAL_PAUSE_SECONDS = 0.05
-_JOURNAL_SIZE_LIMIT_BYTES = 16 * 1024 * 1024
+# Below the size at which the store moves the log into the database, or it would do so after every write.
+_JOURNAL_SIZE_LIMIT_BYTES = 1024 * 1024
 _SAME_PROCESS_SECONDS = 5.0
 
 log = logging.getLogger(__name__)

@@ -180,6 +180,8 @@ class ReplyWriter:
         """The message with what still waits in memory because the disk is full."""
         text, thinking = self._pending.look(message.id)
         end = self._ends.get(message.id)
+        if not text and not thinking and end is None:
+            return message
         if end is not None:
             message = replace(message, state=end.state, reason=end.reason, error=end.error, usage=end.usage)
         return replace(message, text=message.text + text, thinking=message.thinking + thinking)
