@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import llama_cpp.llama_cpp as llama
 
@@ -27,17 +27,18 @@ _OUT_OF_MEMORY_SIGNS = ("unable to allocate", "failed to allocate", "out of memo
 
 
 class NativeLog:
-    """Receives llama.cpp's log: writes it to standard error, keeps the last lines to explain a failure by.
+    """Receives llama.cpp's log: writes it to standard error, keeps the last lines to explain a failure by."""
 
-    Must live as long as the library may log; the engine keeps one for the life of the process.
-    """
+    # The library may log until the process ends, from any thread, and ctypes only borrows a callback: a freed one
+    # would be called. One engine process makes one; only tests make several.
+    _never_freed: ClassVar[list[object]] = []
 
     def __init__(self) -> None:
         self.lines: deque[str] = deque(maxlen=_LOG_LINES)
         self._partial = ""
-        # ctypes only borrows the callback: without this reference it would be freed under llama.cpp's feet.
-        self._callback = llama.llama_log_callback(self._receive)
-        llama.llama_log_set(self._callback, ctypes.c_void_p(0))
+        callback = llama.llama_log_callback(self._receive)
+        self._never_freed.append(callback)
+        llama.llama_log_set(callback, ctypes.c_void_p(0))
 
     def _receive(self, level: int, text: bytes, _user_data: object) -> None:
         if level == _LOG_LEVEL_DEBUG:
