@@ -170,3 +170,9 @@ def wait_until_gone() -> Callable[[int], None]:
             time.sleep(0.01)  # the system sends no news of processes that are not our children
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def recorder_class() -> type[EventRecorder]:
+    """For clients that a fixture or a test makes by itself."""
+    return EventRecorder

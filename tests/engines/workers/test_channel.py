@@ -53,7 +53,7 @@ def test_what_others_print_lands_on_stderr(run_child):
 
 
 def test_nobody_else_can_read_the_messages(run_child):
-    status, messages, stderr = run_child("print(repr(sys.stdin.read()), file=sys.stderr)", encode(CancelLoad()))
+    _status, _messages, stderr = run_child("print(repr(sys.stdin.read()), file=sys.stderr)", encode(CancelLoad()))
     assert stderr.strip() == "''"
 
 
@@ -88,7 +88,7 @@ def test_messages_of_two_threads_and_any_length_stay_whole(run_child):
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]
     """
-    status, messages, _ = run_child(code)
+    _status, messages, _ = run_child(code)
     for name in ("one", "two"):
         assert [message.request_id for message in messages if message.code == name] == list(range(50))
 

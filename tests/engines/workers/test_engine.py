@@ -447,7 +447,7 @@ def test_it_forbids_the_hub_client_the_network_and_imports_neither_it_nor_qt(sta
         worker.main()
         """
     )
-    environment = {name: "0" for name in OFFLINE_ENVIRONMENT}
+    environment = dict.fromkeys(OFFLINE_ENVIRONMENT, "0")
     worker = start_worker(command=[sys.executable, "-c", code], environment=environment)
     versions = worker.wait(Hello).versions
     assert versions.engine == ""
