@@ -21,7 +21,6 @@ _SIZES: dict[ButtonSize, tuple[int, int, float, int, int]] = {
     "small": (30, 10, 13, 16, 8),
     "tiny": (26, 8, 12, 16, 8),
 }
-_GAP_PX = 8
 
 
 class Button(QPushButton):
@@ -42,6 +41,7 @@ class Button(QPushButton):
         self._kind: ButtonKind = kind
         self._size: ButtonSize = size
         self._weight = weight if weight is not None else (600 if kind == "primary" else 500)
+        self._gap_px = 8
         self._hovered = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -71,7 +71,7 @@ class Button(QPushButton):
             return QSize(side, side)
         width = self.fontMetrics().horizontalAdvance(self.text()) + 2 * scaled(padding) + 2
         if self._icon_name:
-            width += scaled(icon_px) + scaled(_GAP_PX)
+            width += scaled(icon_px) + scaled(self._gap_px)
         return QSize(width, scaled(height))
 
     def minimumSizeHint(self) -> QSize:
@@ -113,7 +113,7 @@ class Button(QPushButton):
                 draw_icon(painter, _centred(QRectF(self.rect()), icon_px), self._icon_name, ink)
             return
         text_width = self.fontMetrics().horizontalAdvance(text)
-        icon_width = icon_px + scaled(_GAP_PX) if self._icon_name else 0
+        icon_width = icon_px + scaled(self._gap_px) if self._icon_name else 0
         left = self._content_left(text_width + icon_width)
         if self._icon_name:
             icon_rect = QRectF(left, (self.height() - icon_px) / 2, icon_px, icon_px)

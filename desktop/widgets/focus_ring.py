@@ -36,6 +36,7 @@ class FocusRing(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._ring: _Ring | None = None
+        self._host: QWidget | None = None
         self._watched: list[QWidget] = []
 
     def follow(self, old: QWidget | None, new: QWidget | None) -> None:
@@ -51,6 +52,7 @@ class FocusRing(QObject):
         host = _host_of(target)
         if host is None:
             return
+        self._host = host
         self._ring = _Ring(host, float(radius) if radius is not None else 8.0)
         widget: QWidget | None = target
         while widget is not None and widget is not host:
@@ -72,10 +74,10 @@ class FocusRing(QObject):
         return False
 
     def _place(self) -> None:
-        if self._ring is None or not self._watched:
+        if self._ring is None or self._host is None or not self._watched:
             return
         target = self._watched[0]
-        host = self._ring.parentWidget()
+        host = self._host
         corner = target.mapTo(host, QPoint(0, 0))
         distance = _DISTANCE_PX
         self._ring.setGeometry(QRect(corner, target.size()).adjusted(-distance, -distance, distance, distance))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from desktop.widgets.markdown import CARD_SPACE_PX, SPACE_PX, TIGHT_SPACE_PX, Leaf, leaves_of, parser
+from desktop.widgets.markdown import CARD_SPACE_PX, TIGHT_SPACE_PX, Leaf, leaves_of, parser
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -142,7 +142,7 @@ class MarkdownStream:
             return False
         first = token.map[0]
         head = _FENCE.match(tail, starts[first])
-        if head is None or _closes(tail[starts[token.map[1] - 1] :], token.markup) and token.map[1] - first > 1:
+        if head is None or (_closes(tail[starts[token.map[1] - 1] :], token.markup) and token.map[1] - first > 1):
             return False
         if head.end() == len(tail):
             return False  # the language may still grow

@@ -55,7 +55,7 @@ class ThinkingToggle(Button):
         del content_width
         return _TOGGLE_PAD_PX
 
-    def _on_toggled(self, is_open: bool) -> None:  # noqa: FBT001  (the signature of the signal)
+    def _on_toggled(self, is_open: bool) -> None:
         self.set_icon_name("down" if is_open else "right")
 
 

@@ -10,14 +10,6 @@ import re
 
 _TEMPLATE = """
 QToolTip { background: $surface; color: $ink; border: 1px solid $line; padding: 4px 8px; font-size: 12px; }
-Text { color: $ink; background: transparent; }
-Text[tone="ink2"] { color: $ink2; }
-Text[tone="ink3"] { color: $ink3; }
-Text[tone="accent"] { color: $accent; }
-Text[tone="ok"] { color: $ok; }
-Text[tone="less"] { color: $less; }
-Text[tone="no"] { color: $no; }
-Text[tone="disk"] { color: $disk; }
 QLineEdit { min-height: 34px; border: 1px solid $edge; border-radius: 8px; padding: 0 10px; background: $surface;
   color: $ink; selection-background-color: $soft_line; selection-color: $ink; }
 QLineEdit:disabled { border-color: $line; color: $ink3; }

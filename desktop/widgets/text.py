@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from PySide6.QtCore import QEvent, QSize, Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
-from desktop.widgets.theme import scaled, text_font
+from desktop.widgets.markdown import LINE_BREAK, Run
+from desktop.widgets.text_flow import FlowStyle, TextFlow
+from desktop.widgets.theme import Theme, scaled, text_font, theme_of
 
 TextRole = Literal[
     "first", "page", "section", "conversation", "interface", "strong", "secondary", "hint", "hint_strong"
@@ -30,7 +32,10 @@ ROLES: dict[TextRole, tuple[float, int, int, bool]] = {
 
 
 class Text(QLabel):
-    """One line, or with `wrap` a paragraph, of plain text. With `elide`, a line that is too long ends in dots."""
+    """One line, or with `wrap` a paragraph, of plain text. With `elide`, a line that is too long ends in dots.
+
+    A label for everybody who asks (layouts, screen readers), but drawn here: a QLabel has no line height.
+    """
 
     def __init__(
         self,
@@ -43,32 +48,34 @@ class Text(QLabel):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._full_text = ""
         self._role: TextRole = role
+        self._tone: Tone = tone
+        self._weight: int | None = None
         self._wrap = wrap
         self._elide = elide
-        self._weight: int | None = None
+        self._flow: TextFlow | None = None
+        self._flow_theme: Theme | None = None
         self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setProperty("tone", tone)
-        self.setWordWrap(wrap)
-        self.setMargin(0)
-        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         if elide:
-            self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        elif wrap:
+            policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+            policy.setHeightForWidth(True)
+            self.setSizePolicy(policy)
+        else:
+            self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._apply_role()
         self.set_text(text)
 
     def set_text(self, text: str) -> None:
         """Changes the text; the accessible name is always the whole of it."""
-        if text == self._full_text:
-            return
-        self._full_text = text
-        self.setAccessibleName(text)
-        self._show_text()
+        if text != self.text():
+            self.setText(text)
+            self._forget()
 
     def full_text(self) -> str:
         """The text as given, not as elided."""
-        return self._full_text
+        return self.text()
 
     def set_weight(self, weight: int) -> None:
         """Another weight than the role's."""
@@ -77,45 +84,79 @@ class Text(QLabel):
 
     def set_tone(self, tone: Tone) -> None:
         """Changes the colour."""
-        if self.property("tone") == tone:
-            return
-        self.setProperty("tone", tone)
-        self.style().unpolish(self)
-        self.style().polish(self)
+        if tone != self._tone:
+            self._tone = tone
+            self._forget()
+
+    def tone(self) -> Tone:
+        """The colour's role."""
+        return self._tone
+
+    def hasHeightForWidth(self) -> bool:
+        return self._wrap
+
+    def heightForWidth(self, width: int) -> int:
+        return round(self._get_flow().layout(width)) if self._wrap else self._line_height()
+
+    def sizeHint(self) -> QSize:
+        width = QFontMetrics(self.font()).horizontalAdvance(self.text()) + 1
+        if self._wrap:
+            width = min(width, scaled(480))
+        return QSize(width, self.heightForWidth(width))
+
+    def minimumSizeHint(self) -> QSize:
+        if self._wrap:
+            return QSize(scaled(80), self._line_height())
+        return QSize(0, self._line_height()) if self._elide else self.sizeHint()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self._elide:
+            is_cut = QFontMetrics(self.font()).horizontalAdvance(self.text()) > self.width()
+            self.setToolTip(self.text() if is_cut else "")
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.ApplicationFontChange:
             self._apply_role()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        theme = theme_of(self)
+        painter = QPainter(self)
+        color = getattr(theme, self._tone) if self.isEnabled() else theme.ink3
+        if self._wrap:
+            if theme is not self._flow_theme:
+                self._flow = None
+            flow = self._get_flow()
+            flow.layout(self.width())
+            flow.draw(painter, QPointF(0, max(0.0, (self.height() - flow.height) / 2)))
+            return
+        painter.setFont(self.font())
+        painter.setPen(QColor(color))
+        text = self.text()
         if self._elide:
-            self._show_text()
+            text = QFontMetrics(self.font()).elidedText(text, Qt.TextElideMode.ElideRight, self.width())
+        rect = QRectF(0, 0, self.width() + 2, self.height())
+        painter.drawText(rect, self.alignment() | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, text)
 
-    def sizeHint(self) -> QSize:
-        hint = super().sizeHint()
-        if self._elide:
-            hint.setWidth(self.fontMetrics().horizontalAdvance(self._full_text) + 2)
-        return hint
+    def _get_flow(self) -> TextFlow:
+        if self._flow is None:
+            self._flow_theme = theme_of(self)
+            color = getattr(self._flow_theme, self._tone)
+            style = FlowStyle(self.font(), self._line_height(), color, self._flow_theme)
+            self._flow = TextFlow((Run(self.text().replace("\n", LINE_BREAK)),), style)
+        return self._flow
 
-    def minimumSizeHint(self) -> QSize:
-        hint = super().minimumSizeHint()
-        if self._elide:
-            hint.setWidth(0)
-        return hint
+    def _line_height(self) -> int:
+        return scaled(ROLES[self._role][1])
+
+    def _forget(self) -> None:
+        self._flow = None
+        self.updateGeometry()
+        self.update()
 
     def _apply_role(self) -> None:
-        size, line, weight, display = ROLES[self._role]
+        size, _, weight, display = ROLES[self._role]
         self.setFont(text_font(size, self._weight or weight, display=display))
-        if not self._wrap:
-            self.setMinimumHeight(scaled(line))
-        self._show_text()
-
-    def _show_text(self) -> None:
-        if not self._elide:
-            self.setText(self._full_text)
-            return
-        shown = self.fontMetrics().elidedText(self._full_text, Qt.TextElideMode.ElideRight, max(0, self.width()))
-        self.setText(shown)
-        self.setToolTip(self._full_text if shown != self._full_text else "")
+        self._forget()

@@ -161,8 +161,13 @@ DARK = Theme(
 
 
 def theme_of(widget: QWidget) -> Theme:
-    """The theme that `widget` is drawn in. Asks the palette, so that nobody has to pass a theme around."""
-    return DARK if widget.palette().color(QPalette.ColorRole.Window).lightness() < 128 else LIGHT
+    """The theme that `widget` is drawn in.
+
+    Asks the application's palette, so that nobody has to pass a theme around. (A widget's own palette is no help: a
+    style sheet's `background: transparent` turns its window colour into black.)
+    """
+    del widget
+    return DARK if QApplication.palette().color(QPalette.ColorRole.Window).lightness() < 128 else LIGHT
 
 
 def text_scale() -> float:

@@ -200,7 +200,7 @@ class Transcript(QAbstractScrollArea):
         self._set_sticks(bar.value() >= bar.maximum() - _END_TOLERANCE_PX)
         self._place()
 
-    def _set_sticks(self, sticks: bool) -> None:  # noqa: FBT001
+    def _set_sticks(self, sticks: bool) -> None:
         if sticks:
             self._pill.hide()
         if sticks != self._sticks:
@@ -333,7 +333,7 @@ class Transcript(QAbstractScrollArea):
             self._streams.popitem(last=False)
         return streams
 
-    def _on_thinking_toggled(self, message_id: str, is_open: bool) -> None:  # noqa: FBT001
+    def _on_thinking_toggled(self, message_id: str, is_open: bool) -> None:
         if is_open:
             self._open_thinking.add(message_id)
         else:
