@@ -71,10 +71,10 @@ class Block(ABC):
         """Takes a grown leaf if the block can do that cheaply; otherwise a new block is made."""
         return leaf == self.leaf
 
-    def attach(self, host: QWidget, origin: QPointF) -> None:
+    def attach(self, host: QWidget, origin: QPointF) -> None:  # noqa: B027  (most blocks have no controls)
         """The block is on screen at `origin`: place its controls, if it has any."""
 
-    def detach(self) -> None:
+    def detach(self) -> None:  # noqa: B027
         """The block left the screen: give its controls back."""
 
     def scroll_sideways(self, pixels: float) -> bool:
@@ -140,7 +140,7 @@ class TextBlock(Block):
         match marker:
             case "•" | "◦":
                 radius = 2.6 * self.scale
-                center = QPointF(right - radius - 1, origin.y() + line / 2 + self.scale)
+                center = QPointF(right - radius - 3 * self.scale, origin.y() + line / 2 + self.scale)
                 if marker == "◦":
                     painter.setBrush(Qt.BrushStyle.NoBrush)
                     painter.setPen(QPen(ink, 1.2))

@@ -61,6 +61,18 @@ class Column(QWidget):
             self._content.setMaximumWidth(scaled(self._most_width_px))
 
 
+class Hairline(QWidget):
+    """A line of one pixel between two areas."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFixedHeight(1)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        QPainter(self).fillRect(self.rect(), QColor(theme_of(self).line))
+
+
 class ProgressLine(QWidget):
     """A line that fills from the left; `set_share(None)` is empty."""
 

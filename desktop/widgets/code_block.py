@@ -6,8 +6,6 @@ matter.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-
 from PySide6.QtCore import QCoreApplication, QPointF, QRectF, Qt, QTimer
 from PySide6.QtGui import (
     QColor,
@@ -292,13 +290,13 @@ class CodeBlock(Block):
         button.set_icon_name("check")
         timer = QTimer(button)
         timer.setSingleShot(True)
-        timer.timeout.connect(lambda: (button.setText(_tr("Copy")), button.set_icon_name("copy")))
+        timer.timeout.connect(self._on_copied_seen)
         timer.start(_COPIED_MS)
 
-
-def visible_line(starts: list[int], position: int) -> int:
-    """The index of the line that holds `position`."""
-    return max(0, bisect_right(starts, position) - 1)
+    def _on_copied_seen(self) -> None:
+        if self._button is not None:
+            self._button.setText(_tr("Copy"))
+            self._button.set_icon_name("copy")
 
 
 def _tr(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Literal, assert_never
 
 from PySide6.QtCore import QEvent, QMimeData, QPointF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QFocusEvent,
     QFontMetricsF,
     QInputMethodEvent,
     QKeyEvent,
@@ -95,16 +96,16 @@ class ComposerText(QTextEdit):
         super().inputMethodEvent(event)
         self.viewport().update()
 
-    def focusOutEvent(self, event: QEvent) -> None:  # type: ignore[override]
+    def focusOutEvent(self, event: QFocusEvent) -> None:
         self._is_composing = False
-        super().focusOutEvent(event)  # type: ignore[arg-type]
+        super().focusOutEvent(event)
 
     def insertFromMimeData(self, source: QMimeData) -> None:
         if source.hasText():
             self.textCursor().insertText(source.text())
             self.ensureCursorVisible()
 
-    def canInsertFromMimeData(self, source: QMimeData) -> bool:
+    def canInsertFromMimeData(self, source: QMimeData) -> bool:  # noqa: N802  (Qt calls it)
         return source.hasText()
 
     def changeEvent(self, event: QEvent) -> None:
@@ -245,11 +246,11 @@ class Composer(Card):
 
     def _build(self) -> None:
         column = QVBoxLayout(self)
-        column.setContentsMargins(11, 11, 11, 11)
+        # Qt sets text two pixels lower in its line than the design does.
+        column.setContentsMargins(11, 9, 11, 11)
         column.setSpacing(0)
         field = QHBoxLayout()
-        # Qt sets text two pixels lower in its line than the design does.
-        field.setContentsMargins(4, 0, 4, 8)
+        field.setContentsMargins(4, 0, 4, 10)
         field.addWidget(self._text)
         column.addLayout(field)
         row = QHBoxLayout()

@@ -73,14 +73,14 @@ class _Model(QAbstractListModel):
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> str | None:
         row = self._rows[index.row()]
-        is_head = isinstance(row, str)
+        text, row_id = (row, None) if isinstance(row, str) else (row.title, row.id)
         match role:
             case Qt.ItemDataRole.DisplayRole | Qt.ItemDataRole.EditRole | Qt.ItemDataRole.AccessibleTextRole:
-                return row if is_head else row.title  # type: ignore[union-attr]
+                return text
             case Qt.ItemDataRole.ToolTipRole:
-                return None if is_head else row.title  # type: ignore[union-attr]
+                return text if row_id is not None else None
             case _ if role == ID_ROLE:
-                return None if is_head else row.id  # type: ignore[union-attr]
+                return row_id
             case _:
                 return None
 
@@ -112,7 +112,7 @@ class _Delegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         theme = theme_of(self._view)
-        rect: QRect = option.rect  # type: ignore[attr-defined]
+        rect: QRect = option.rect
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = str(index.data())
@@ -123,7 +123,7 @@ class _Delegate(QStyledItemDelegate):
             painter.drawText(line, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
             painter.restore()
             return
-        state: QStyle.StateFlag = option.state  # type: ignore[attr-defined]
+        state: QStyle.StateFlag = option.state
         is_open = index.data(ID_ROLE) == self._view.current_id()
         is_hovered = bool(state & QStyle.StateFlag.State_MouseOver)
         if is_open or is_hovered:

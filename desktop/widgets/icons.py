@@ -10,9 +10,11 @@ from PySide6.QtSvg import QSvgRenderer
 
 from desktop.core.assets import find_asset
 
-MARK = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M0 6h2.5v5.5A2 2 0 0 0 4.5 13.5h7a2 2 0 0 0
-2-2V6H16v6a4 4 0 0 1-4 4H4a4 4 0 0 1-4-4z" fill="{cradle}"/><rect x="4" y="1" width="8" height="11" rx="2"
-fill="{block}"/></svg>"""
+MARK = """
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">
+<path d="M0 6h2.5v5.5A2 2 0 0 0 4.5 13.5h7a2 2 0 0 0 2-2V6H16v6a4 4 0 0 1-4 4H4a4 4 0 0 1-4-4z" fill="{cradle}"/>
+<rect x="4" y="1" width="8" height="11" rx="2" fill="{block}"/>
+</svg>"""
 
 
 @lru_cache(maxsize=64)

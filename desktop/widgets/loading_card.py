@@ -12,7 +12,7 @@ from desktop.widgets.text import Text
 
 
 class LoadingCard(Card):
-    """ "Starting Qwen3.5 9B": the weights block grows in the memory bar. Signal: stop_requested.
+    """The card "Starting Qwen3.5 9B": the weights block grows in the memory bar. Signal: stop_requested.
 
     The page shows it only after half a second, and the Stop button after two.
     """
@@ -43,7 +43,7 @@ class LoadingCard(Card):
 
 
 class ProgressCard(Card):
-    """ "Reading your message": a line that fills. Signal: stop_requested."""
+    """The card "Reading your message": a line that fills. Signal: stop_requested."""
 
     stop_requested = Signal()
 

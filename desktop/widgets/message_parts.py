@@ -27,10 +27,11 @@ class MenuEntry:
 
 
 class ThinkingToggle(Button):
-    """ "Thought for 12 s": opens and folds the thinking. Signal: toggled(open)."""
+    """The line "Thought for 12 s": opens and folds the thinking. Signal: toggled(open)."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(icon_name="right", kind="quiet", size="small", weight=400, parent=parent)
+        self._gap_px = 6
         self.setCheckable(True)
         self.toggled.connect(self._on_toggled)
 

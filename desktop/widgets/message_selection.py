@@ -158,7 +158,7 @@ class MessageSelection(QObject):
 
     def _on_wheel(self, event: QWheelEvent) -> bool:
         delta = event.pixelDelta() if not event.pixelDelta().isNull() else event.angleDelta()
-        sideways = delta.x() if delta.x() else delta.y() if self._is_shift(event) else 0
+        sideways = delta.x() or (delta.y() if self._is_shift(event) else 0)
         if abs(sideways) <= abs(delta.y()) and not self._is_shift(event):
             return False
         if not len(self._view.stack()):

@@ -125,7 +125,7 @@ class ModelSwitcher(QPushButton):
     def _width_with(self, bar_px: int) -> int:
         name = QFontMetrics(text_font(14, 600)).horizontalAdvance(self._name)
         detail = QFontMetrics(text_font(12)).horizontalAdvance(self._detail)
-        words = min(max(name, detail) + 2, scaled(_MOST_NAME_PX))
+        words = min(max(name, detail), scaled(_MOST_NAME_PX))
         bar = bar_px + _GAP_PX if bar_px else 0
         return self._text_left() + words + _GAP_PX + bar + scaled(16) + _PAD_RIGHT_PX + 1
 

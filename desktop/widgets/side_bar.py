@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from desktop.widgets.buttons import Button
+from desktop.widgets.cards import Hairline
 from desktop.widgets.conversation_list import ConversationEntry, ConversationList
 from desktop.widgets.icons import draw_icon, mark_pixmap
 from desktop.widgets.memory_bar import MemoryBar, MemoryState
@@ -99,7 +100,7 @@ class SearchField(QLineEdit):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setTextMargins(26 - 2, 0, 0, 0)
+        self.setTextMargins(22, 0, 0, 0)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
@@ -113,16 +114,6 @@ class SearchField(QLineEdit):
             event.accept()
             return
         super().keyPressEvent(event)
-
-
-class _Hairline(QWidget):
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFixedHeight(1)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        del event
-        QPainter(self).fillRect(self.rect(), QColor(theme_of(self).line))
 
 
 class SideBar(QFrame):
@@ -196,7 +187,7 @@ class SideBar(QFrame):
             button.setChecked(entry_id == page_id)
 
     def set_memory(self, memory: MemoryState, free_text: str) -> None:
-        """This computer's memory; `free_text` for example "3.8 GB free"."""
+        """What this computer's memory holds; `free_text` for example "3.8 GB free"."""
         self._memory.set_state(memory)
         self._free.set_text(free_text)
 
@@ -233,7 +224,7 @@ class SideBar(QFrame):
         column.addSpacing(8)
         column.addLayout(self._page_column)
         column.addSpacing(10)
-        column.addWidget(_Hairline())
+        column.addWidget(Hairline())
         column.addSpacing(10)
         memory = QVBoxLayout()
         memory.setContentsMargins(8, 0, 8, 2)

@@ -151,7 +151,7 @@ class TextFlow:
             length = utf16_length(run.text)
             if run.bold or run.italic or run.strike or run.code or run.link:
                 piece = QTextLayout.FormatRange()
-                piece.start, piece.length, piece.format = offset, length, self._format(run)  # type: ignore[misc,assignment]
+                piece.start, piece.length, piece.format = offset, length, self._format(run)
                 ranges.append(piece)
             if run.code:
                 self._code_ranges.append((offset, offset + length))

@@ -159,7 +159,7 @@ class Transcript(QAbstractScrollArea):
     def paintEvent(self, event: QPaintEvent) -> None:
         """The messages paint themselves."""
 
-    def scrollContentsBy(self, dx: int, dy: int) -> None:
+    def scrollContentsBy(self, dx: int, dy: int) -> None:  # noqa: N802  (Qt calls it)
         """Placing is done by `_on_scrolled`."""
 
     # --- inside ------------------------------------------------------------------------------------------------

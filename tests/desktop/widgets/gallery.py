@@ -15,12 +15,13 @@ from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QApplication, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from desktop.widgets.buttons import Button, IconButton
-from desktop.widgets.cards import Column
+from desktop.widgets.cards import Column, Hairline
 from desktop.widgets.composer import Composer
 from desktop.widgets.conversation_list import ConversationEntry
 from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.loading_card import LoadingCard, ProgressCard
 from desktop.widgets.memory_bar import MemoryBar, MemoryPart, MemoryState
+from desktop.widgets.message_parts import MenuEntry
 from desktop.widgets.model_switcher import ModelSwitcher
 from desktop.widgets.notice_bar import Notice, NoticeAction, NoticeBar
 from desktop.widgets.side_bar import PageEntry, SideBar
@@ -53,7 +54,7 @@ print(round(monthly(2400, 0.059, 24), 2))  # 106.26
 """
 
 
-def transcript() -> QWidget:
+def transcript() -> Transcript:
     widget = Transcript()
     widget.resize(1024, 740)
     widget.set_messages(
@@ -116,8 +117,11 @@ def chat() -> QWidget:
     switcher.set_model("Qwen3.5 9B", "7.6 GB in memory", MEMORY)
     line.addWidget(switcher)
     line.addWidget(IconButton("more", "More", size="normal"))
+    header.setFixedHeight(59)
     main_column.addWidget(header)
+    main_column.addWidget(Hairline())
     talk = transcript()
+    talk.set_reply_entries([MenuEntry("x", "Show the numbers")])
     main_column.addWidget(talk, 1)
     composer = Composer()
     composer.set_text("Compare it with this second offer")
