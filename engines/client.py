@@ -32,8 +32,15 @@ from engines.client_values import (
     Stopped,
     Stopping,
 )
-from engines.diagnosis import Activity, after_second_crash, diagnose
-from engines.errors import EngineBusyError, EngineError, EngineStartError, from_code
+from engines.diagnosis import (
+    Activity,
+    after_second_crash,
+    diagnose,
+    explain_no_hello,
+    explain_no_process,
+    explain_wrong_protocol,
+)
+from engines.errors import EngineBusyError, EngineError, from_code
 from engines.event_lane import EventLane
 from engines.process import OFFLINE_ENVIRONMENT, ProcessEnded, WorkerProcess
 from engines.protocol import (
@@ -295,9 +302,7 @@ class EngineClient:
             process.start()
         except OSError as error:
             self._process = None
-            self._give_up(
-                EngineStartError("The engine process could not be started.", "Install Snug again.", str(error))
-            )
+            self._give_up(explain_no_process(str(error)))
             return
         self._set_hello_deadline(time.monotonic() + self._hello_timeout_s)
 
@@ -382,7 +387,7 @@ class EngineClient:
             self._send_load(process)
             return
         self._drop_process(process)
-        self._give_up(_wrong_protocol(f"protocol {message.protocol}, expected {PROTOCOL_VERSION}"))
+        self._give_up(explain_wrong_protocol(f"protocol {message.protocol}, expected {PROTOCOL_VERSION}"))
 
     def _on_loaded(self, model: LoadedModel) -> None:
         if not isinstance(self._state, LoadingModel):
@@ -425,7 +430,7 @@ class EngineClient:
 
     def _on_crash(self, ended: ProcessEnded) -> None:
         if ended.protocol_error is not None and isinstance(self._state, Starting):
-            self._give_up(_wrong_protocol(ended.protocol_error))
+            self._give_up(explain_wrong_protocol(ended.protocol_error))
             return
         error = diagnose(
             returncode=ended.returncode,
@@ -475,13 +480,7 @@ class EngineClient:
                 return
             self._set_hello_deadline(None)
             self._drop_process(process)
-            self._give_up(
-                EngineStartError(
-                    "The engine did not start in time.",
-                    "Close other apps and try again; a very busy computer or a virus scanner can hold it up.",
-                    f"no hello within {self._hello_timeout_s:.0f} s",
-                )
-            )
+            self._give_up(explain_no_hello(self._hello_timeout_s))
 
 
 def engine_command() -> list[str]:
@@ -489,14 +488,6 @@ def engine_command() -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable, "--engine-worker"]
     return [sys.executable, "-P", "-m", "engines.workers.engine"]
-
-
-def _wrong_protocol(details: str) -> EngineStartError:
-    return EngineStartError(
-        "The engine belongs to another version of Snug, probably because Snug was updated while it was open.",
-        "Please restart Snug.",
-        details,
-    )
 
 
 def _ejected() -> EngineBusyError:

@@ -182,6 +182,29 @@ def explain_missing_library(engine_name: str, reason: str) -> EngineStartError:
     )
 
 
+def explain_no_process(details: str) -> EngineStartError:
+    """The error for a process that the system did not start."""
+    return EngineStartError("The engine process could not be started.", "Install Snug again.", details)
+
+
+def explain_no_hello(timeout_seconds: float) -> EngineStartError:
+    """The error for a process that was started and said nothing."""
+    return EngineStartError(
+        "The engine did not start in time.",
+        "Close other apps and try again; a very busy computer or a virus scanner can hold it up.",
+        f"no hello within {timeout_seconds:.0f} s",
+    )
+
+
+def explain_wrong_protocol(details: str) -> EngineStartError:
+    """The error for a process whose first line is not what this version expects."""
+    return EngineStartError(
+        "The engine belongs to another version of Snug, probably because Snug was updated while it was open.",
+        "Please restart Snug.",
+        details,
+    )
+
+
 def _choose(status: str | None, text: str, activity: Activity, protocol_error: str | None) -> _Words:
     # The cause that the engine itself wrote down is better evidence than the way in which it then ended.
     if status not in ("SIGKILL", "SIGILL", "SIGBUS", "SIGTERM", "SIGHUP"):
