@@ -142,6 +142,17 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """Something that an engine can compute on. Memory is what the device's driver says, in bytes; 0 is unknown."""
+
+    name: str
+    description: str
+    kind: Literal["cpu", "gpu", "integrated_gpu", "accelerator"]
+    memory_total_bytes: int = 0
+    memory_free_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """One line of the registry: how an engine is called, where it lives, what it reads."""
 
@@ -190,6 +201,10 @@ class Engine(ABC):
         Raises: ContextTooSmallError, ChatTemplateError, NotEnoughMemoryError.
         """
 
+    def devices(self) -> tuple[Device, ...]:
+        """What the installed build can compute on; works without a model."""
+        return ()
+
     @abstractmethod
     def count_tokens(self, text: str) -> int:
         """How many tokens `text` is, without template or special tokens."""
@@ -210,4 +225,3 @@ class EngineVersions:
     engine: str
     python: str
     libraries: dict[str, str] = field(default_factory=dict)
-    devices: tuple[str, ...] = ()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
 import psutil
 
+from engines.backends.llama.devices import list_devices
 from engines.backends.llama.loop import ReplyLoop
 from engines.backends.llama.native import NativeContext, NativeLog, NativeModel
 from engines.backends.llama.prefix_cache import PrefixCache
 from engines.backends.llama.tokens import Tokens
 from engines.base import (
     ChatMessage,
+    Device,
     Engine,
     GenerationOptions,
     LoadedModel,
@@ -42,14 +43,9 @@ class LlamaEngine(Engine):
         self._context: NativeContext | None = None
         self._loop: ReplyLoop | None = None
 
-    @staticmethod
-    def library_versions() -> dict[str, str]:
-        """Distribution versions and the processor features of the build, for `snug doctor`."""
-        features = llama.llama_print_system_info()
-        return {
-            "llama-cpp-python": version("llama-cpp-python"),
-            "llama.cpp build": features.decode("utf-8", "replace").strip() if features else "",
-        }
+    def devices(self) -> tuple[Device, ...]:
+        """See Engine.devices."""
+        return list_devices()
 
     def load(
         self,
@@ -86,7 +82,7 @@ class LlamaEngine(Engine):
             weights_bytes=self._model.weights_bytes,
             memory_bytes=psutil.Process().memory_info().rss,
             threads=threads,
-            device="GPU" if llama.llama_supports_gpu_offload() and settings.gpu_layers else "CPU",
+            device=_device_name(list_devices(), settings.gpu_layers),
             cache_kind=self._loop.cache.kind,
             has_chat_template=self._loop.template.is_models_own,
             can_think=self._loop.template.can_switch_thinking,
@@ -146,3 +142,11 @@ def _context_tokens(wanted: int | None, trained: int) -> int:
     """The wanted context, never beyond what the model was trained for (0: the model does not say)."""
     tokens = wanted or DEFAULT_CONTEXT_TOKENS
     return min(tokens, trained) if trained > 0 else tokens
+
+
+def _device_name(devices: tuple[Device, ...], gpu_layers: int) -> str:
+    """The device that does the work: llama.cpp puts the layers on the first GPU where there is one."""
+    gpus = [device for device in devices if device.kind in ("gpu", "integrated_gpu")]
+    if gpus and gpu_layers != 0:
+        return gpus[0].description or gpus[0].name
+    return "CPU"

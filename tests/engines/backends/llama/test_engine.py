@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from engines.backends.llama.engine import DEFAULT_CONTEXT_TOKENS, LlamaEngine, default_threads
-from engines.base import LoadCancelled, LoadedModel, LoadSettings
+from engines.backends.llama.engine import DEFAULT_CONTEXT_TOKENS, LlamaEngine, _device_name, default_threads
+from engines.base import Device, LoadCancelled, LoadedModel, LoadSettings
 from engines.errors import EngineError, ModelFileError, UnsupportedModelError
 
 
@@ -124,7 +124,16 @@ def test_one_core_is_left_free(monkeypatch: pytest.MonkeyPatch) -> None:
         assert default_threads() == threads
 
 
-def test_the_library_says_its_version() -> None:
-    versions = LlamaEngine.library_versions()
-    assert versions["llama-cpp-python"] == "0.3.36"
-    assert versions["llama.cpp build"]
+def test_the_devices_of_the_build_are_listed_without_a_model() -> None:
+    devices = LlamaEngine().devices()
+    assert any(device.kind == "cpu" and device.name for device in devices)
+    assert all(device.memory_total_bytes >= device.memory_free_bytes >= 0 for device in devices)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "gpu_layers", "expected"),
+    [(["cpu"], -1, "CPU"), (["gpu", "cpu"], -1, "gpu 0"), (["gpu", "cpu"], 0, "CPU"), (["cpu", "gpu"], 5, "gpu 1")],
+)
+def test_the_device_that_does_the_work_is_named(kinds: list[Any], gpu_layers: int, expected: str) -> None:
+    devices = tuple(Device(f"{kind}{number}", f"{kind} {number}", kind) for number, kind in enumerate(kinds))
+    assert _device_name(devices, gpu_layers) == expected
