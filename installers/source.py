@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -237,11 +238,12 @@ class Installer:
             if problem is not None:
                 raise problem
         moved = present is not None and present.root != wanted.root
-        self._ensure_environment(anew=moved)
+        # An interruption can leave a package that only looks complete. uv's cache makes starting over quick.
+        self._ensure_environment(anew=moved or interrupted)
         self._ensure_uv()
         if present is not None and not moved:
             wanted = Stamp(wanted.root, wanted.sources, wanted.extras | present.extras)
-        self._install_packages(wanted, again=interrupted)
+        self._install_packages(wanted)
         wanted.write(self.place)
         self.place.unfinished_path.unlink()
 
@@ -277,17 +279,15 @@ class Installer:
             [self.place.python, "-m", "pip", "install", "--quiet", "--force-reinstall", "-c", "constraints.txt", "uv"],
         )
 
-    def _install_packages(self, wanted: Stamp, again: bool) -> None:
+    def _install_packages(self, wanted: Stamp) -> None:
         say("Installing Snug and what it is made of. The first time, llama.cpp is compiled for this processor:")
         say("that takes about 5 minutes on two cores. Later starts take seconds.")
         self.place.unfinished_path.touch()
         extras = ",".join(sorted(wanted.extras))
-        # An interruption can leave a package that only looks complete; from uv's cache they are quickly laid anew.
-        mend = ["--reinstall"] if again else []
         self._must(
             "Installing the packages",
             [
-                self.place.program("uv"), "pip", "install", "--python", self.place.python, *mend,
+                self.place.program("uv"), "pip", "install", "--python", self.place.python,
                 "--constraints", "constraints.txt", "--build-constraints", "constraints.txt",
                 "--editable", f".[{extras}]",
             ],
@@ -331,10 +331,10 @@ def static_checks(place: Place) -> dict[str, list[str | Path]]:
 
 def check(place: Place, arguments: Sequence[str], environ: Mapping[str, str], shell: Shell) -> int:
     """Install everything, run every check, and end with pytest, whose last line sums the tests up."""
-    Installer(place, environ, shell).install(CHECK_EXTRAS)
     problem = libraries_problem(missing_libraries(("qt",)))
     if problem is not None:
         raise problem
+    Installer(place, environ, shell).install(CHECK_EXTRAS)
     failed = []
     for name, command in static_checks(place).items():
         say(f"\n{name}")
@@ -386,5 +386,11 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
+def _end(_signal: int, _frame: object) -> None:
+    """Asked to terminate, we leave by the ordinary way, which ends the program that we started."""
+    raise SystemExit(143)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(main(sys.argv[1:]))
