@@ -37,7 +37,6 @@ from engines.protocol import Finished, PieceMessage, ReadingProgress, TokenCount
 
 LEAVE_WITHIN_SECONDS = 2.0
 """A second Ctrl-C so soon after the first means: leave."""
-_STILL_STOPPING_SECONDS = 3.0
 _TICK_SECONDS = 0.2
 _LEASE_POLL_SECONDS = 0.5
 
@@ -280,8 +279,12 @@ class _Reply:
         return None
 
     def _on_tick(self) -> None:
-        since = self._interrupted_at
-        if since is not None and time.monotonic() - since > _STILL_STOPPING_SECONDS:
+        if self._interrupted_at is None:
+            return
+        self._terminal.end_line()
+        if time.monotonic() - self._interrupted_at <= LEAVE_WITHIN_SECONDS:
+            self._terminal.progress("Stopping. Ctrl-C again leaves.")
+        else:
             self._terminal.progress("Still stopping. Ctrl-C ends the engine at once and loads the model again.")
 
 

@@ -100,6 +100,8 @@ class Terminal:
         """One line that overwrites itself, on a terminal only, and only when the work takes a while."""
         if not (self.messages_are_terminal and self._has_styles):
             return
+        if self.output_is_terminal and not self._at_line_start:
+            return  # it would overwrite the last line of a reply
         now = self._clock()
         if self._progress_since is None:
             self._progress_since = now

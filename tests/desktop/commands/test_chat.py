@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from desktop.commands import run
+from desktop.core.conversations.store import Store
+from desktop.core.conversations.values import StoredMessage
+from engines.lease import Lease
+
+Snug = Callable[..., subprocess.CompletedProcess[str]]
+Script = Callable[..., Path]
+
+THINKING = """
+format = 1
+[[reply]]
+thinking = "Let me see."
+text = "Done. 🙂"
+"""
+CRASH = """
+format = 1
+name = "Fragile"
+[[reply]]
+text = "one two three four five six"
+[reply.misbehaves]
+after_tokens = 3
+how = "segfault"
+[[reply]]
+text = "all is well again"
+"""
+
+
+def messages(data_directory: Path) -> list[list[StoredMessage]]:
+    """What is kept, conversation by conversation."""
+    store = Store(data_directory / "conversations.db")
+    try:
+        found = store.list_conversations().result(10)
+        return [list(store.load_messages(conversation.id).result(10)) for conversation in found]
+    finally:
+        store.close()
+
+
+def test_one_question_gets_its_answer_and_nothing_else(snug: Snug, script: Script, data_directory: Path) -> None:
+    done = snug("chat", "--model", script(), "Hello", "there")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "You said: Hello there\n", "")
+    assert messages(data_directory) == []
+
+
+def test_piped_text_follows_the_prompt(snug: Snug, script: Script) -> None:
+    done = snug("chat", "--model", script(), "Summarise:", typed="\ufeffline one\r\nline two\n")
+
+    assert done.stdout == "You said: Summarise:\n\nline one\nline two\n"
+
+
+def test_piped_text_alone_is_the_prompt(snug: Snug, script: Script) -> None:
+    assert snug("chat", "--model", script(), typed="Grüße 🙂").stdout == "You said: Grüße 🙂\n"
+
+
+def test_nothing_piped_in_and_no_prompt_is_a_mistake_in_the_call(snug: Snug, script: Script) -> None:
+    done = snug("chat", "--model", script(), typed=" \n")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("snug: There is nothing to answer: standard input is empty.\n")
+
+
+def test_thinking_is_left_out_between_pipes_unless_asked_for(snug: Snug, script: Script) -> None:
+    path = script(THINKING)
+
+    assert snug("chat", "--model", path, "Go").stdout == "Done. 🙂\n"
+    assert (
+        snug("chat", "--model", path, "--show-thinking", "Go").stdout == "[thinking]\nLet me see.\n[reply]\nDone. 🙂\n"
+    )
+
+
+def test_output_is_utf_8_whatever_the_locale_says(snug: Snug, script: Script) -> None:
+    environment = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+
+    done = snug("chat", "--model", script(THINKING), "Ü", environment=environment)
+
+    assert (done.returncode, done.stdout) == (0, "Done. 🙂\n")
+
+
+def test_the_system_prompt_reaches_the_model(snug: Snug, script: Script) -> None:
+    path = script('format = 1\n[[reply]]\ntext = "I am {system}, in turn {turn}."\n')
+
+    assert snug("chat", "--model", path, "--system", "a pirate", "Go").stdout == "I am a pirate, in turn 1.\n"
+
+
+def test_the_longest_reply_is_obeyed_and_said(snug: Snug, script: Script) -> None:
+    done = snug("chat", "--model", script(), "--max-tokens", 2, "one two three")
+
+    assert (done.returncode, done.stdout) == (0, "You said:\n")
+    assert done.stderr == "[The reply reached its largest allowed length.]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--context", "12"], "12 is below 256"),
+        (["--temperature", "hot"], "'hot' is not a number"),
+        (["--temperature", "9"], "9 is not between 0 and 5"),
+        (["--seed", "x"], "'x' is not a whole number"),
+        (["--engine", "steam"], "invalid choice: 'steam'"),
+        (["--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_a_mistake_in_the_call_is_explained(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(["chat", *arguments, "Hello"])
+
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_here_is_said_with_what_is(snug: Snug) -> None:
+    done = snug("chat", "--model", "smollm2-135m", "Hello")
+
+    assert done.returncode == 3
+    assert "snug: There is no model called smollm2-135m.\n" in done.stderr
+    assert "Did you mean smollm2-135m-instruct?" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_file_that_is_no_model_is_said(snug: Snug, tmp_path: Path) -> None:
+    path = tmp_path / "noise.gguf"
+    path.write_bytes(b"no model" * 1000)
+
+    done = snug("chat", "--model", path, "Hello")
+
+    assert done.returncode == 3
+    assert done.stderr.startswith("snug: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a large file with nothing in it takes its room there")
+def test_a_model_that_does_not_fit_is_not_loaded(snug: Snug, tmp_path: Path) -> None:
+    path = tmp_path / "huge.gguf"
+    with path.open("wb") as file:
+        file.truncate(1 << 42)
+
+    done = snug("chat", "--model", path, "Hello")
+    forced = snug("chat", "--model", path, "--anyway", "Hello")
+
+    assert done.returncode == 4
+    assert "There is not enough free memory for huge." in done.stderr
+    assert "About 4506.1 GiB are needed" in done.stderr
+    assert forced.returncode == 3
+
+
+def test_another_snug_that_needs_the_memory_is_named_or_waited_for(
+    snug: Snug, script: Script, terminal: Callable[..., Any], data_directory: Path
+) -> None:
+    lease = Lease(
+        pid=os.getpid(),
+        process_created_at=psutil.Process().create_time(),
+        program="window",
+        model_name="Giant",
+        model_path="giant.gguf",
+        size_bytes=1 << 50,
+        taken_at=1.0,
+    )
+    path = data_directory / "leases" / "1.lease"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(msgspec.json.encode(lease))
+
+    refused = snug("chat", "--model", script(), "Hello")
+    waiting = terminal("chat", "--model", script(), "--wait", "Hello")
+    waiting.wait_for("Waiting. Giant is in memory for the Snug window")
+    path.unlink()
+
+    assert refused.returncode == 6
+    assert f"close it (process {os.getpid()})" in refused.stderr
+    waiting.wait_for("You said: Hello")
+    assert waiting.status() == 0
+
+
+def test_an_engine_that_dies_keeps_what_was_said(snug: Snug, script: Script) -> None:
+    done = snug("chat", "--model", script(CRASH), "Go")
+
+    assert done.returncode == 5
+    assert done.stdout == "one two three\n"
+    assert done.stderr.startswith("snug: The engine crashed while it wrote a reply.\n")
+
+
+def test_a_reader_that_goes_away_ends_it_silently(script: Script) -> None:
+    slow = script('format = 1\n[[reply]]\ntext = "word "\nrepeat = 100000\n')
+    command = [sys.executable, "/tmp/snugmain.py", "chat", "--model", str(slow), "Go"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(4) == b"word"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 141
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to a whole console")
+def test_an_interrupt_ends_a_single_answer(script: Script) -> None:
+    slow = script('format = 1\n[[reply]]\ntext = "word "\nrepeat = 1000\ntoken_seconds = 0.05\n')
+    command = [sys.executable, "/tmp/snugmain.py", "chat", "--model", str(slow), "Go"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(4) == b"word"
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert output.endswith(b"\n")
+    assert errors == b""
+
+
+def test_a_single_answer_is_kept_on_request(snug: Snug, script: Script, data_directory: Path) -> None:
+    snug("chat", "--model", script(CRASH), "--save", "Go")
+
+    ((question, answer),) = messages(data_directory)
+    assert (question.role, question.text, question.state) == ("user", "Go", "complete")
+    assert (answer.text, answer.state, answer.engine) == ("one two three", "interrupted", "scripted")
+    assert answer.error.startswith("The engine crashed")
+
+
+def test_a_chat_goes_on_where_nothing_can_be_kept(snug: Snug, script: Script, data_directory: Path) -> None:
+    (data_directory / "conversations.db").mkdir(parents=True)
+
+    done = snug("chat", "--model", script(), "--save", "Hello")
+
+    assert (done.returncode, done.stdout) == (0, "You said: Hello\n")
+    assert "The chat goes on, but is not kept." in done.stderr
+
+
+def test_wrong_settings_are_said_and_the_rest_obeyed(snug: Snug, script: Script, data_directory: Path) -> None:
+    settings = data_directory / "config" / "settings.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"system_prompt": "a teacher", "temperature": "warm"}')
+    path = script('format = 1\n[[reply]]\ntext = "I am {system}."\n')
+
+    done = snug("chat", "--model", path, "Go")
+
+    assert done.stdout == "I am a teacher.\n"
+    assert "temperature" in done.stderr
+
+
+@pytest.mark.model
+def test_the_real_model_answers_the_same_twice(snug: Snug, smollm2_path: Path) -> None:
+    greedy = ("--temperature", 0, "--threads", 1, "--max-tokens", 8, "--context", 512)
+
+    by_default = snug("chat", *greedy, "Hello")
+    by_path = snug("chat", "--model", smollm2_path, *greedy, typed="Hello")
+
+    assert by_default.returncode == by_path.returncode == 0
+    assert by_default.stdout.startswith("Hello!")
+    assert by_default.stdout == by_path.stdout
