@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,10 +34,55 @@ def loaded_of(loaded: set[str], *packages: str) -> set[str]:
     return {name for name in loaded if name.split(".")[0] in packages}
 
 
-def test_import_contracts_hold() -> None:
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("lint-imports")
-    result = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run([program, "--no-cache"], cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_import_contracts_hold() -> None:
+    result = lint_imports(ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+TRESPASSES = {
+    # a line at the end of this module: what it breaks
+    "engines/memory.py": ("import PySide6.QtCore", "engines never import Qt or the app"),
+    "engines/library.py": ("import llama_cpp", "only the llama engine imports llama_cpp"),
+    "engines/lease.py": ("import huggingface_hub", "nobody imports other engines or the hub client yet"),
+    "engines/registry.py": ("import engines.backends.scripted", "backends are found by the registry's names alone"),
+    "engines/backends/scripted/engine.py": ("import engines.backends.llama", "backends do not know each other"),
+    "engines/client.py": (
+        "import engines.workers.channel",
+        "only the program's door starts a worker in its own process",
+    ),
+    "desktop/core/files.py": ("import PySide6.QtCore", "desktop.core is free of Qt"),
+    "desktop/commands/version.py": ("import PySide6.QtGui", "the terminal is free of Qt"),
+    "desktop/core/paths.py": ("import desktop.widgets", "desktop layers"),
+}
+
+
+def copy_house(target: Path) -> None:
+    shutil.copyfile(ROOT / "pyproject.toml", target / "pyproject.toml")
+    for package in ("desktop", "engines"):
+        shutil.copytree(ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def test_every_contract_breaks_when_it_is_trespassed(tmp_path: Path) -> None:
+    copy_house(tmp_path)
+    for module, (line, _) in TRESPASSES.items():
+        with (tmp_path / module).open("a") as file:
+            file.write(f"\n{line}\n")
+    broken = set(re.findall(r"(?m)^(.+) BROKEN", lint_imports(tmp_path).stdout))
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    assert broken == {contract for _, contract in TRESPASSES.values()} == {contract["name"] for contract in contracts}
+
+
+def test_module_outside_of_the_layers_is_refused(tmp_path: Path) -> None:
+    copy_house(tmp_path)
+    (tmp_path / "desktop" / "helpers.py").write_text("")
+    result = lint_imports(tmp_path)
+    assert result.returncode == 1
+    assert "desktop.helpers" in result.stdout
 
 
 def test_desktop_and_engines_are_ours() -> None:
