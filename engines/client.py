@@ -47,6 +47,7 @@ from engines.protocol import (
     PROTOCOL_VERSION,
     Cancel,
     CountTokens,
+    DeviceList,
     Failed,
     Finished,
     FromEngine,
@@ -370,6 +371,8 @@ class EngineClient:
                     if request_id in self._counts:
                         self._counts.discard(request_id)
                         self._emit(message)
+                case DeviceList():
+                    logger.debug("the engine listed devices that nobody asked for")
                 case Unloaded():
                     # This client ends the process instead of unloading, so nobody asked.
                     logger.debug("the engine unloaded by itself")

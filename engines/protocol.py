@@ -11,6 +11,7 @@ import msgspec
 
 from engines.base import (
     ChatMessage,
+    Device,
     EngineVersions,
     FinishReason,
     GenerationOptions,
@@ -20,7 +21,7 @@ from engines.base import (
     Usage,
 )
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAXIMUM_LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -60,6 +61,13 @@ class CountTokens(Message, frozen=True, tag="count_tokens"):
 
     request_id: int
     text: str
+
+
+class ListDevices(Message, frozen=True, tag="list_devices"):
+    """What the installed build of an engine can compute on; needs no model. Answered by `DeviceList` or `Failed`."""
+
+    request_id: int
+    engine: str
 
 
 class Cancel(Message, frozen=True, tag="cancel"):
@@ -137,6 +145,13 @@ class TokenCount(Message, frozen=True, tag="token_count"):
     tokens: int
 
 
+class DeviceList(Message, frozen=True, tag="device_list"):
+    """Answer to `ListDevices`."""
+
+    request_id: int
+    devices: tuple[Device, ...]
+
+
 class Failed(Message, frozen=True, tag="failed"):
     """The one bad end of a request; without a request_id, of a load."""
 
@@ -147,8 +162,10 @@ class Failed(Message, frozen=True, tag="failed"):
     details: str
 
 
-ToEngine = Load | Generate | CountTokens | Cancel | CancelLoad | Unload | Shutdown
-FromEngine = Hello | Loading | Loaded | Unloaded | ReadingProgress | PieceMessage | Finished | TokenCount | Failed
+ToEngine = Load | Generate | CountTokens | ListDevices | Cancel | CancelLoad | Unload | Shutdown
+FromEngine = (
+    Hello | Loading | Loaded | Unloaded | ReadingProgress | PieceMessage | Finished | TokenCount | DeviceList | Failed
+)
 
 _encoder = msgspec.json.Encoder()
 _to_engine: msgspec.json.Decoder[ToEngine] = msgspec.json.Decoder(ToEngine)

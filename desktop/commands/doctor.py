@@ -100,7 +100,12 @@ def _engines(facts: Facts) -> Rows:
         yield "engine process", "does not answer (see below)"
         return
     yield "engine process", f"answers after {process.seconds:.1f} s"
-    yield "devices", ", ".join(process.versions.devices) or "the processor"
+    for devices in process.devices.values():
+        for device in devices:
+            memory = (
+                f", {_size(device.memory_total_bytes)}" if device.kind != "cpu" and device.memory_total_bytes else ""
+            )
+            yield "device", f"{device.name}: {device.description} ({device.kind.replace('_', ' ')}{memory})"
 
 
 def _engine_state(engine: EngineFact) -> str:

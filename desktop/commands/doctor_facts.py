@@ -25,17 +25,17 @@ from desktop.commands.terminal import Terminal
 from desktop.commands.version import snug_version
 from desktop.core.paths import AppPaths
 from desktop.core.settings import load_settings
-from engines.base import EngineVersions
+from engines.base import Device, EngineVersions
 from engines.catalog import Catalog, load_catalog
 from engines.client import engine_command
 from engines.diagnosis import diagnose
-from engines.errors import EngineError
+from engines.errors import EngineError, EngineStartError, from_code
 from engines.lease import Lease, read_leases
 from engines.library import InstalledModel, find_starter, installed_models
 from engines.memory import Memory, read_memory
 from engines.process import OFFLINE_ENVIRONMENT, ProcessEnded, WorkerProcess
-from engines.protocol import FromEngine, Hello, Shutdown, decode_from_engine
-from engines.registry import ENGINES, is_installed, library_version
+from engines.protocol import DeviceList, Failed, FromEngine, Hello, ListDevices, Shutdown, decode_from_engine
+from engines.registry import ENGINES, installed, is_installed, library_version
 
 FORMAT = 1
 ENGINE_TIMEOUT_SECONDS = 30.0
@@ -86,8 +86,11 @@ class EngineProcessFact:
 
     answers: bool
     seconds: float
+    """From its start to its greeting."""
     versions: EngineVersions | None
     problem: str
+    devices: dict[str, tuple[Device, ...]]
+    """What each installed engine can compute on, by the engine's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ def collect(paths: AppPaths, environment: Mapping[str, str], terminal: Terminal)
 
 
 def ask_engine_process(timeout_seconds: float = ENGINE_TIMEOUT_SECONDS) -> EngineProcessFact:
-    """Starts an engine process, hears its greeting and ends it."""
+    """Starts an engine process, hears its greeting, asks each installed engine for its devices, and ends it."""
     events: queue.SimpleQueue[FromEngine | ProcessEnded] = queue.SimpleQueue()
     process: WorkerProcess[FromEngine] = WorkerProcess(
         command=engine_command(),
@@ -187,26 +190,43 @@ def ask_engine_process(timeout_seconds: float = ENGINE_TIMEOUT_SECONDS) -> Engin
         environment=OFFLINE_ENVIRONMENT,
     )
     started_at = time.monotonic()
-
-    def fact(versions: EngineVersions | None, problem: str) -> EngineProcessFact:
-        return EngineProcessFact(versions is not None, round(time.monotonic() - started_at, 3), versions, problem)
-
+    seconds = 0.0
+    versions: EngineVersions | None = None
+    devices: dict[str, tuple[Device, ...]] = {}
+    problem = ""
     try:
         process.start()
-        answer = events.get(timeout=timeout_seconds)
+        hello = _heard(events, timeout_seconds)
+        seconds = time.monotonic() - started_at
+        if isinstance(hello, Hello):
+            versions = hello.versions
+            for number, info in enumerate(installed(), start=1):
+                process.send(ListDevices(request_id=number, engine=info.id))
+                answer = _heard(events, timeout_seconds)
+                if isinstance(answer, DeviceList):
+                    devices[info.id] = answer.devices
     except OSError as error:
-        return fact(None, f"The engine process could not be started: {error.strerror or error}.")
-    except queue.Empty:
-        return fact(None, f"The engine process did not answer within {timeout_seconds:.0f} seconds.")
+        problem = f"The engine process could not be started: {error.strerror or error}."
+    except EngineError as error:
+        problem = str(error)
     finally:
         process.stop(ask=Shutdown())
-    match answer:
-        case Hello(versions=versions):
-            return fact(versions, "")
+    return EngineProcessFact(versions is not None, round(seconds, 3), versions, problem, devices)
+
+
+def _heard(events: queue.SimpleQueue[FromEngine | ProcessEnded], timeout_seconds: float) -> FromEngine:
+    """The next message. Raises EngineError for bad news and for none."""
+    try:
+        event = events.get(timeout=timeout_seconds)
+    except queue.Empty:
+        raise EngineStartError(f"The engine process did not answer within {timeout_seconds:.0f} seconds.") from None
+    match event:
         case ProcessEnded():
-            return fact(None, str(_diagnosis(answer)))
+            raise _diagnosis(event)
+        case Failed(code=code, title=title, advice=advice, details=details):
+            raise from_code(code, title, advice, details)
         case _:
-            return fact(None, "The engine process did not say hello. Install Snug again.")
+            return event
 
 
 def _diagnosis(ended: ProcessEnded) -> EngineError:

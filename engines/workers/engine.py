@@ -30,10 +30,12 @@ from engines.protocol import (
     Cancel,
     CancelLoad,
     CountTokens,
+    DeviceList,
     Failed,
     Finished,
     Generate,
     Hello,
+    ListDevices,
     Load,
     Loaded,
     Loading,
@@ -58,7 +60,7 @@ LOADING_INTERVAL_S = 0.05
 class _Job:
     """A message with the flag that a later Cancel or CancelLoad sets, already while the job still waits."""
 
-    message: Load | Generate | CountTokens | Unload
+    message: Load | Generate | CountTokens | ListDevices | Unload
     cancelled: threading.Event
 
 
@@ -96,7 +98,7 @@ class EngineWorker:
                 case Generate(request_id=request_id) | CountTokens(request_id=request_id):
                     self._request_flags[request_id] = flag
                     self._jobs.put(_Job(message, flag))
-                case Unload():
+                case ListDevices() | Unload():
                     self._jobs.put(_Job(message, flag))
                 case Shutdown():
                     leave(0)
@@ -115,6 +117,8 @@ class EngineWorker:
             case CountTokens(request_id=request_id) as message:
                 self._count_tokens(message)
                 self._forget(request_id)
+            case ListDevices() as message:
+                self._list_devices(message)
             case Unload():
                 self._unload()
                 self._channel.send(Unloaded())
@@ -198,6 +202,14 @@ class EngineWorker:
             self._channel.send(_failed(message.request_id, error))
         else:
             self._channel.send(TokenCount(request_id=message.request_id, tokens=tokens))
+
+    def _list_devices(self, message: ListDevices) -> None:
+        try:
+            devices = create(message.engine).devices()
+        except BaseException as error:  # noqa: BLE001 - the border: whatever a backend raises becomes a message
+            self._channel.send(_failed(message.request_id, error))
+        else:
+            self._channel.send(DeviceList(request_id=message.request_id, devices=devices))
 
 
 class _LoadProgress:

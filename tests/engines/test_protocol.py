@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from engines import protocol
-from engines.base import ChatMessage, EngineVersions, GenerationOptions, LoadedModel, LoadSettings, Usage
+from engines.base import ChatMessage, Device, EngineVersions, GenerationOptions, LoadedModel, LoadSettings, Usage
 from engines.protocol import (
     FromEngine,
     Generate,
@@ -44,9 +44,10 @@ VALUES: dict[object, object] = {
     LoadSettings: LoadSettings(context_tokens=5),
     tuple[ChatMessage, ...]: (ChatMessage("system", ODD_TEXT), ChatMessage("assistant", "", thinking="t")),
     GenerationOptions: GenerationOptions(stop=("a", "b"), seed=1, thinking=False),
-    EngineVersions: EngineVersions("e", "3", {"library": "1"}, ("cpu",)),
+    EngineVersions: EngineVersions("e", "3", {"library": "1"}),
     LoadedModel: MODEL,
     Usage: Usage(prompt_tokens=3, time_to_first_token_seconds=None),
+    tuple[Device, ...]: (Device(ODD_TEXT, "d", "gpu", 2**40, 1), Device("n", "d", "cpu")),
     protocol.PieceKind: "thinking",
     protocol.FinishReason: "stop",
 }
@@ -142,8 +143,8 @@ def test_the_version_is_raised_with_the_messages():
     messages = {cls.__struct_config__.tag: [field.name for field in msgspec.structs.fields(cls)] for cls in CLASSES}
     values = {
         cls.__name__: [field.name for field in dataclasses.fields(cls)]
-        for cls in (ChatMessage, EngineVersions, GenerationOptions, LoadedModel, LoadSettings, Usage)
+        for cls in (ChatMessage, Device, EngineVersions, GenerationOptions, LoadedModel, LoadSettings, Usage)
     }
     words = repr(sorted(messages.items()) + sorted(values.items()))
     fingerprint = hashlib.sha256(words.encode()).hexdigest()[:12]
-    assert (protocol.PROTOCOL_VERSION, fingerprint) == (1, "bcd7b63ba227")
+    assert (protocol.PROTOCOL_VERSION, fingerprint) == (2, "4a1d36a55d9d")

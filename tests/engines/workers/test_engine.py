@@ -18,10 +18,12 @@ from engines.protocol import (
     Cancel,
     CancelLoad,
     CountTokens,
+    DeviceList,
     Failed,
     Finished,
     Generate,
     Hello,
+    ListDevices,
     Load,
     Loaded,
     Loading,
@@ -234,6 +236,13 @@ def test_the_process_stays_alive_without_a_model(loaded_worker, write_script):
     worker.send(load(write_script(HELLO)), generate(3), CountTokens(request_id=4, text="one two"))
     assert worker.wait(Finished, request_id=3).reason == "end"
     assert worker.wait(TokenCount, request_id=4).tokens == 2
+
+
+def test_devices_are_listed_without_a_model(loaded_worker):
+    worker = loaded_worker(HELLO)
+    worker.send(Unload(), ListDevices(request_id=1, engine="scripted"), ListDevices(request_id=2, engine="steam"))
+    assert worker.wait(DeviceList, request_id=1).devices == ()
+    assert worker.wait(Failed, request_id=2).code == "engine_start"
 
 
 def test_a_second_load_replaces_the_first(loaded_worker, write_script):
