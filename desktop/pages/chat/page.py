@@ -1,0 +1,433 @@
+"""The chat page: one conversation on screen, whatever reply is being made elsewhere meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from PySide6.QtCore import QEvent, QTimer, QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from desktop.core.conversations.values import Conversation, StoredMessage
+from desktop.pages.base import Page, Services
+from desktop.pages.chat.conversation_view import ConversationView
+from desktop.pages.chat.editing_row import EditingRow
+from desktop.pages.chat.header import ChatHeader
+from desktop.pages.chat.items import usage_details, used_share
+from desktop.pages.chat.model_controls import ModelControls
+from desktop.services.chat_service import LiveReply
+from desktop.services.notices import NoticeAction
+from desktop.widgets.cards import Column
+from desktop.widgets.composer import Composer
+from desktop.widgets.loading_card import LoadingCard
+from desktop.widgets.message_parts import MenuEntry
+from engines.errors import EngineError, ModelInUseError, NotEnoughMemoryError
+
+DRAFT_DELAY_MS = 800
+_ANYWAY_NOTICE, _BUSY_NOTICE, _DETAILS_NOTICE, _VERSION_NOTICE = "anyway", "busy", "details", "version"
+_OF_THE_MOMENT = (_ANYWAY_NOTICE, _DETAILS_NOTICE, _VERSION_NOTICE, "idle-ejected")
+"""Notices that the next message makes pointless."""
+
+
+class ChatPage(Page):
+    """A conversation and the place to write.
+
+    Signals: conversation_shown(id, empty for a new chat); keys_requested; rename_requested(id).
+    """
+
+    NAME: ClassVar[str] = "chat"
+    TITLE: ClassVar[str] = "Chat"
+    ICON: ClassVar[str] = "chat"
+
+    conversation_shown = Signal(str)
+    keys_requested = Signal()
+    rename_requested = Signal(str)
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(services, parent)
+        self._conversation: Conversation | None = None
+        self._wanted_id = ""
+        self._new_chat_draft = ""
+        self._editing: StoredMessage | None = None
+        self.header = ChatHeader()
+        self.view = ConversationView()
+        self.loading_card = LoadingCard()
+        self.editing_row = EditingRow()
+        self.composer = Composer()
+        self._build()
+        self.model_controls = ModelControls(services, self.header.switcher, self.loading_card, self)
+        self._draft_timer = QTimer(self)
+        self._draft_timer.setSingleShot(True)
+        self._draft_timer.setInterval(DRAFT_DELAY_MS)
+        self._draft_timer.timeout.connect(self.save_draft)
+        self._connect()
+        self._show_empty_chat()
+
+    # What the window asks
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation on screen; empty for a new chat."""
+        return self._conversation.id if self._conversation is not None else ""
+
+    def new_chat(self) -> None:
+        """An empty chat; it becomes a conversation with its first message."""
+        self.save_draft()
+        self._show_empty_chat()
+        self.focus_composer()
+
+    def open_conversation(self, conversation_id: str) -> None:
+        """Shows a conversation, at its end."""
+        self.save_draft()
+        self._load(conversation_id)
+
+    def focus_composer(self) -> None:
+        """Puts the keyboard where one writes."""
+        self.composer.text_field().setFocus()
+
+    def save_draft(self) -> None:
+        """Keeps what is typed and not sent."""
+        self._draft_timer.stop()
+        if self._editing is not None:
+            return
+        text = self.composer.text()
+        if self._conversation is None:
+            self._new_chat_draft = text
+        elif text != self._conversation.draft:
+            self._save_draft(self._conversation.id, text)
+
+    def delete_conversation(self, conversation_id: str) -> None:
+        """Puts a conversation into the bin; the one on screen makes room for a new chat."""
+        live = self.services.chat.live
+        if live is not None and live.message.conversation_id == conversation_id:
+            self.services.chat.stop()
+        self.services.conversations.delete(conversation_id)
+        if conversation_id == self.conversation_id:
+            self._show_empty_chat()
+
+    def edit_last(self) -> None:
+        """The user's last message comes back into the composer."""
+        message = self.view.last_of("user")
+        if message is not None:
+            self._start_editing(message)
+
+    def copy_last_reply(self) -> None:
+        """The newest reply, as Markdown."""
+        message = self.view.last_of("assistant")
+        if message is not None:
+            self._on_copy(message.id)
+
+    def shown(self) -> None:
+        self.focus_composer()
+
+    def take_notices(self, notices: QWidget) -> None:
+        self._notice_slot.addWidget(Column(notices))
+
+    def set_narrow(self, narrow: bool) -> None:
+        self.header.set_narrow(narrow)
+
+    def areas(self) -> list[QWidget]:
+        return [self.header.switcher, self.view.transcript, self.composer.text_field()]
+
+    def handle_escape(self) -> bool:
+        if self._editing is not None:
+            self._stop_editing()
+            return True
+        if self._live_here() is not None:
+            self.services.chat.stop()
+            return True
+        return False
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ApplicationFontChange:
+            self.header.apply_text_size()
+
+    # Building
+
+    def _build(self) -> None:
+        self._notice_slot = QVBoxLayout()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.header)
+        column.addLayout(self._notice_slot)
+        column.addWidget(self.view, 1)
+        column.addWidget(Column(self.loading_card))
+        column.addWidget(Column(self.editing_row))
+        column.addWidget(Column(self.composer, above_px=2, below_px=14))
+        self.header.set_entries(
+            (
+                MenuEntry("copy", self.tr("Copy conversation"), "copy"),
+                MenuEntry("rename", self.tr("Rename")),
+                MenuEntry("delete", self.tr("Delete conversation")),
+                MenuEntry("keys", self.tr("Keyboard"), "keyboard"),
+            )
+        )
+
+    def _connect(self) -> None:
+        chat = self.services.chat
+        self.header.menu_requested.connect(self.menu_requested)
+        self.header.entry_chosen.connect(self._on_header_entry)
+        self.view.example_chosen.connect(self._on_example)
+        self.editing_row.cancelled.connect(self._stop_editing)
+        self.composer.submitted.connect(self._on_submitted)
+        self.composer.stop_requested.connect(chat.stop)
+        self.composer.stop_now_requested.connect(chat.stop_now)
+        self.composer.text_changed.connect(lambda _: self._draft_timer.start())
+        transcript = self.view.transcript
+        transcript.copy_requested.connect(self._on_copy)
+        transcript.continue_requested.connect(self._on_continue)
+        transcript.regenerate_requested.connect(self._on_write_again)
+        transcript.edit_requested.connect(self._on_edit)
+        transcript.entry_requested.connect(self._on_reply_entry)
+        transcript.link_activated.connect(_open_link)
+        chat.conversation_made.connect(self._on_conversation_made)
+        chat.message_added.connect(self._on_message_added)
+        chat.reply_changed.connect(self._on_reply_changed)
+        chat.reply_ended.connect(self._on_reply_ended)
+        chat.reply_failed.connect(self._on_reply_failed)
+        chat.not_sent.connect(self._on_not_sent)
+        chat.busy_changed.connect(self._on_busy_changed)
+        self.services.conversations.list_changed.connect(self._on_list_changed)
+
+    # Showing a conversation
+
+    def _load(self, conversation_id: str) -> None:
+        self._wanted_id = conversation_id
+        self.services.conversations.open(conversation_id, self._on_opened)
+
+    def _show_empty_chat(self) -> None:
+        self._wanted_id = ""
+        self._conversation = None
+        self._stop_editing(restore=False)
+        self._put_text(self._new_chat_draft)
+        self._show_messages(())
+        self.header.set_title(self.tr("New chat"))
+        self.conversation_shown.emit("")
+
+    def _on_opened(self, conversation: Conversation, messages: tuple[StoredMessage, ...]) -> None:
+        if conversation.id != self._wanted_id:
+            return  # the user has gone on to another one
+        is_other = conversation.id != self.conversation_id
+        self._conversation = conversation
+        if is_other:
+            self._stop_editing(restore=False)
+            self._put_text(conversation.draft)
+        self._show_messages(messages)
+        self.header.set_title(conversation.title or self.tr("New chat"))
+        if is_other:
+            self.conversation_shown.emit(conversation.id)
+
+    def _show_messages(self, messages: tuple[StoredMessage, ...]) -> None:
+        self.view.show_messages(messages, self._live_here())
+        self.composer.set_space(used_share(self.view.messages))
+        self._show_mode()
+
+    def _show_mode(self) -> None:
+        live = self._live_here()
+        if live is None:
+            self.composer.set_mode("ready")
+        else:
+            self.composer.set_mode("stoppable_now" if live.can_stop_now else "replying")
+
+    def _put_text(self, text: str) -> None:
+        if text != self.composer.text():
+            self.composer.set_text(text)
+        self._draft_timer.stop()
+
+    def _live_here(self) -> LiveReply | None:
+        live = self.services.chat.live
+        return live if live is not None and live.message.conversation_id == self.conversation_id else None
+
+    # Writing
+
+    def _on_submitted(self, text: str) -> None:
+        if not self._may_begin():
+            return
+        editing = self._editing
+        if editing is not None:
+            self._stop_editing(restore=False)
+            begun = self.services.chat.edit(editing, text)
+        else:
+            begun = self.services.chat.send(self.conversation_id or None, text)
+        if begun:
+            self._put_text("")
+            self._new_chat_draft = "" if self._conversation is None else self._new_chat_draft
+            if self._conversation is not None and self._conversation.draft:
+                self._save_draft(self._conversation.id, "")
+            self._take_back_notices()
+
+    def _may_begin(self) -> bool:
+        if self.services.chat.is_busy:
+            self._say_busy()
+            return False
+        return self.services.models.current is not None  # else a notice says that there is none
+
+    def _take_back_notices(self) -> None:
+        for key in _OF_THE_MOMENT:
+            self.services.notices.remove(key)
+
+    def _save_draft(self, conversation_id: str, text: str) -> None:
+        self.services.conversations.save_draft(conversation_id, text)
+        if self._conversation is not None and self._conversation.id == conversation_id:
+            self._conversation = _with_draft(self._conversation, text)
+
+    def _on_not_sent(self, text: str) -> None:
+        if not self.composer.text():
+            self.composer.set_text(text)
+
+    def _on_example(self, text: str) -> None:
+        self.composer.set_text(text)
+        self.focus_composer()
+
+    def _say_busy(self) -> None:
+        live = self.services.chat.live
+        if live is None or self._live_here() is not None:
+            return  # in sight, or about to be
+        conversation_id = live.message.conversation_id
+        self.services.notices.show_info(
+            self.tr("A reply is still being written in another conversation."),
+            self.tr("Your message stays here. Send it when the reply is done, or stop the reply."),
+            key=_BUSY_NOTICE,
+            actions=(
+                NoticeAction(self.tr("Show it"), lambda: self.open_conversation(conversation_id)),
+                NoticeAction(self.tr("Stop it"), self.services.chat.stop),
+            ),
+        )
+
+    def _start_editing(self, message: StoredMessage) -> None:
+        if self._editing is None:
+            self.save_draft()
+        self._editing = message
+        self.editing_row.show()
+        self._put_text(message.text)
+        self.focus_composer()
+
+    def _stop_editing(self, *, restore: bool = True) -> None:
+        self._editing = None
+        self.editing_row.hide()
+        if restore:
+            self._put_text(self._conversation.draft if self._conversation is not None else self._new_chat_draft)
+
+    # What is asked at a message
+
+    def _on_copy(self, message_id: str) -> None:
+        message = self.view.message(message_id)
+        if message is not None and message.text:
+            QGuiApplication.clipboard().setText(message.text)
+
+    def _on_edit(self, message_id: str) -> None:
+        message = self.view.message(message_id)
+        if message is not None and message.role == "user":
+            self._start_editing(message)
+
+    def _on_continue(self, message_id: str) -> None:
+        message = self.view.message(message_id)
+        if message is not None and self._may_begin():
+            self._take_back_notices()
+            self.services.chat.go_on(message)
+
+    def _on_write_again(self, message_id: str, *, anyway: bool = False) -> None:
+        message = self.view.message(message_id)
+        if message is not None and self._may_begin():
+            self._take_back_notices()
+            self.services.chat.write_again(message, anyway=anyway)
+
+    def _on_reply_entry(self, message_id: str, entry_id: str) -> None:
+        message = self.view.message(message_id)
+        if message is None:
+            return
+        if entry_id == "details":
+            self.services.notices.show_info(usage_details(message), key=_DETAILS_NOTICE)
+        else:
+            self._turn_version(message, 1 if entry_id == "later" else -1)
+
+    def _turn_version(self, message: StoredMessage, step: int) -> None:
+        """Another reply to the same message; where there is none, another version of that message."""
+        parent = self.view.message(message.parent_id or "")
+        for candidate in (message, parent):
+            if candidate is None:
+                continue
+            index = candidate.sibling_ids.index(candidate.id) + step if candidate.sibling_ids else -1
+            if 0 <= index < len(candidate.sibling_ids):
+                chosen = self.services.conversations.store.choose_branch(candidate.sibling_ids[index])
+                self.services.conversations.deliver(chosen, lambda conversation: self._load(conversation.id))
+                return
+        words = self.tr("There is no later version.") if step > 0 else self.tr("There is no earlier version.")
+        self.services.notices.show_info(words, key=_VERSION_NOTICE)
+
+    def _on_header_entry(self, entry_id: str) -> None:
+        if entry_id == "keys":
+            self.keys_requested.emit()
+        elif entry_id == "copy":
+            QGuiApplication.clipboard().setText(_as_markdown(self.view.messages))
+        elif self._conversation is not None and entry_id == "rename":
+            self.rename_requested.emit(self._conversation.id)
+        elif self._conversation is not None and entry_id == "delete":
+            self.delete_conversation(self._conversation.id)
+
+    # What the services tell
+
+    def _on_conversation_made(self, conversation: Conversation) -> None:
+        # The first message of a new chat was sent from here; it may be that the user has gone elsewhere meanwhile.
+        if self._conversation is None and not self._wanted_id:
+            self._wanted_id = conversation.id
+            self._conversation = conversation
+            self.conversation_shown.emit(conversation.id)
+
+    def _on_message_added(self, message: StoredMessage) -> None:
+        if message.conversation_id != self.conversation_id:
+            return
+        if not self.view.add(message, self._live_here()):
+            self._load(message.conversation_id)
+        self._show_mode()
+
+    def _on_reply_changed(self, live: LiveReply) -> None:
+        if live.message.conversation_id == self.conversation_id:
+            self.view.show_live(live)
+            self._show_mode()
+
+    def _on_reply_ended(self, message: StoredMessage) -> None:
+        if message.conversation_id == self.conversation_id:
+            self.view.end_live(message)
+            self.composer.set_space(used_share(self.view.messages))
+            self._show_mode()
+
+    def _on_reply_failed(self, message: StoredMessage, error: EngineError) -> None:
+        if isinstance(error, ModelInUseError | NotEnoughMemoryError):
+            self.services.notices.show_warning(
+                self.tr("You can load the model anyway."),
+                self.tr("The computer may become very slow, or the model may stop."),
+                key=_ANYWAY_NOTICE,
+                actions=(NoticeAction(self.tr("Load anyway"), lambda: self._on_write_again(message.id, anyway=True)),),
+            )
+
+    def _on_busy_changed(self, is_busy: bool) -> None:
+        if not is_busy:
+            self.services.notices.remove(_BUSY_NOTICE)
+        self._show_mode()
+
+    def _on_list_changed(self, conversations: tuple[Conversation, ...]) -> None:
+        for conversation in conversations:
+            if conversation.id == self.conversation_id:
+                self._conversation = _with_draft(conversation, self._conversation.draft if self._conversation else "")
+                self.header.set_title(conversation.title or self.tr("New chat"))
+
+
+def _with_draft(conversation: Conversation, draft: str) -> Conversation:
+    """The conversation with what was typed meanwhile."""
+    return replace(conversation, draft=draft)
+
+
+def _as_markdown(messages: tuple[StoredMessage, ...]) -> str:
+    """A whole conversation as text."""
+    return "\n\n".join(
+        "\n".join(f"> {line}" for line in message.text.splitlines()) if message.role == "user" else message.text
+        for message in messages
+    )
+
+
+def _open_link(address: str) -> None:
+    QDesktopServices.openUrl(QUrl(address))

@@ -1,0 +1,133 @@
+"""Which models are on this disk and which one answers. Looks in the background; puts nothing into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from desktop.services.background import RunInBackground
+from desktop.services.notices import Notices
+from desktop.services.profile import Profile
+from engines.catalog import load_catalog
+from engines.errors import EngineError, ModelFileError
+from engines.library import InstalledModel, default_model, describe_file, installed_models, require_complete
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    models: tuple[InstalledModel, ...]
+    default: InstalledModel | None
+
+
+class ModelService(QObject):
+    """The models on this disk.
+
+    Signals: models_changed(tuple of InstalledModel); current_changed(InstalledModel or None).
+    """
+
+    models_changed = Signal(object)
+    current_changed = Signal(object)
+
+    def __init__(
+        self, profile: Profile, notices: Notices, run_in_background: RunInBackground, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._profile = profile
+        self._notices = notices
+        self._run = run_in_background
+        self._models: tuple[InstalledModel, ...] = ()
+        self._current: InstalledModel | None = None
+        self._was_read = False
+        self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def models(self) -> tuple[InstalledModel, ...]:
+        """The starter, those in the models folder, and those that were opened from elsewhere."""
+        return self._models
+
+    @property
+    def current(self) -> InstalledModel | None:
+        """The one that answers; None while there is none."""
+        return self._current
+
+    def when_read(self, call: Callable[[], None]) -> None:
+        """Calls when the disk has been looked at for the first time; at once where that is so."""
+        if self._was_read:
+            call()
+        else:
+            self._waiting.append(call)
+
+    def refresh(self) -> None:
+        """Looks at the disk again."""
+        models_directory = self._profile.paths.models_directory
+        state = self._profile.state
+        last_used = Path(state.last_model_path) if state.last_model_path else None
+        recent = tuple(Path(path) for path in state.recent_models)
+        self._run(lambda: _look(models_directory, last_used, recent), self._on_found, self._on_not_found)
+
+    def choose(self, model: InstalledModel) -> None:
+        """Lets this model answer from now on."""
+        try:
+            require_complete(model)
+        except EngineError as error:
+            self._notices.show_problem(error, key="model")
+            return
+        self._notices.remove("model")
+        self._profile.remember_model(model.path)
+        self._set_current(model)
+
+    def open_file(self, path: Path) -> None:
+        """A model file from anywhere answers from now on."""
+
+        def on_done(model: InstalledModel) -> None:
+            if model not in self._models:
+                self._models = (*self._models, model)
+                self.models_changed.emit(self._models)
+            self.choose(model)
+
+        self._run(lambda: describe_file(path, load_catalog()), on_done, self._on_error)
+
+    def _on_found(self, found: _Found) -> None:
+        self._models = found.models
+        self.models_changed.emit(found.models)
+        still_there = self._current is not None and self._current in found.models
+        if not still_there:
+            self._set_current(found.default)
+        self._end_waiting()
+
+    def _on_not_found(self, error: Exception) -> None:
+        self._end_waiting()
+        self._on_error(error)
+
+    def _on_error(self, error: Exception) -> None:
+        if not isinstance(error, EngineError):
+            raise error
+        self._notices.show_problem(error, key="model")
+
+    def _set_current(self, model: InstalledModel | None) -> None:
+        if model != self._current:
+            self._current = model
+            self.current_changed.emit(model)
+
+    def _end_waiting(self) -> None:
+        self._was_read = True
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call()
+
+
+def _look(models_directory: Path, last_used: Path | None, recent: tuple[Path, ...]) -> _Found:
+    catalog = load_catalog()
+    models = list(installed_models(catalog, models_directory))
+    known = {model.path for model in models}
+    for path in recent:
+        if path not in known and path.is_file():
+            models.append(describe_file(path, catalog))
+    try:
+        default = default_model(catalog, models_directory, last_used)
+    except ModelFileError:
+        default = None  # no model yet: the chat page says so
+    return _Found(tuple(models), default)
