@@ -6,7 +6,6 @@ Importing this module imports no engine; `create` does, late, and is meant for t
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 from pathlib import Path
 
@@ -63,9 +62,11 @@ def library_version(info: EngineInfo) -> str | None:
     """The installed version of an engine's library, without importing it; None if it is not installed."""
     if not info.library:
         return None
+    from importlib import metadata  # late: it costs the window more than this whole module
+
     try:
-        return importlib.metadata.version(info.library)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(info.library)
+    except metadata.PackageNotFoundError:
         return None
 
 

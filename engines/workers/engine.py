@@ -7,7 +7,6 @@ no network and shows nothing; whatever a backend does wrong ends in exactly one 
 from __future__ import annotations
 
 import faulthandler
-import importlib.metadata
 import logging
 import os
 import platform
@@ -266,10 +265,12 @@ def _note_traceback(what: str) -> None:
 
 
 def _versions() -> EngineVersions:
+    from importlib import metadata
+
     libraries = {info.library: version for info in ENGINES if (version := library_version(info)) is not None}
     try:
-        own = importlib.metadata.version("snug")
-    except importlib.metadata.PackageNotFoundError:
+        own = metadata.version("snug")
+    except metadata.PackageNotFoundError:
         # Run from a source tree that is not installed.
         own = "unknown"
     return EngineVersions(engine=f"snug {own}", python=platform.python_version(), libraries=libraries)

@@ -1,4 +1,5 @@
 import os
+import random
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ HELLO = '[[reply]]\ntext = "Hello there, {user}."\n'
 SLOW = '[[reply]]\ntext = "tick "\nrepeat = 2000\ntoken_seconds = 0.02\n'
 CRASHES_THEN_ANSWERS = '[[reply]]\ntext = "a b c"\n[reply.misbehaves]\nhow = "{how}"\nafter_tokens = 2\n' + HELLO
 HANGS = '[[reply]]\ntext = "a b c"\n[reply.misbehaves]\nhow = "hang"\nafter_tokens = 1\n' + HELLO
+WAIT_S = 60.0
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
 
@@ -478,6 +480,45 @@ def test_a_relative_model_path_is_meant_from_here(make_client, ask, write_script
     elsewhere.mkdir()
     client, recorder = make_client(Path("here.toml"), working_directory=elsewhere)
     assert recorder.end_of(ask(client, "you")).reason == "end"
+
+
+def test_every_request_ends_once_whatever_four_threads_do(make_client, ask):
+    client, recorder = make_client(
+        '[load]\nsteps = 1\n[[reply]]\ntext = "tick "\nrepeat = 20\ntoken_seconds = 0.002\n', good_after_s=0.0
+    )
+    asked: list[int] = []
+
+    def play(seed: int) -> None:
+        choose = random.Random(seed)
+        for _ in range(60):
+            deed = choose.choices(
+                ["ask", "count", "cancel", "stop_now", "close", "die", "start"], [50, 9, 9, 1, 1, 1, 5]
+            )
+            try:
+                match deed:
+                    case ["ask"]:
+                        asked.append(ask(client, "you"))
+                    case ["count"]:
+                        client.count_tokens("one two")
+                    case ["die"]:
+                        if (process := client._process) is not None:
+                            process._signal_child(hard=True)
+                    case [name]:
+                        getattr(client, name)()
+            except EngineBusyError:
+                # As it should while another request runs; a moment passes by waiting for its end.
+                if asked and deed == ["ask"]:
+                    recorder.end_of(asked[-1])
+
+    threads = [threading.Thread(target=play, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    client.close()
+    assert len(asked) > 20
+    assert {len(recorder.ends(request_id)) for request_id in asked} == {1}
 
 
 def test_nothing_is_left_open_after_many_lives(make_client, ask):

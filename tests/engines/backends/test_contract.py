@@ -83,7 +83,12 @@ class Case:
     emoji_tokens: int | None
 
 
-@pytest.fixture(scope="module", params=[info.id for info in ENGINES])
+ENGINE_IDS = [
+    pytest.param(info.id, marks=[] if info.id == "scripted" else pytest.mark.model, id=info.id) for info in ENGINES
+]
+
+
+@pytest.fixture(scope="module", params=ENGINE_IDS)
 def case(request, tmp_path_factory) -> Case:
     info = next(info for info in ENGINES if info.id == request.param)
     if not is_installed(info):
@@ -266,7 +271,7 @@ def test_a_stop_string_that_almost_comes_holds_nothing_back_for_good(case, talk)
 
 
 def test_a_full_context_ends_the_reply(case, make_client):
-    settings = LoadSettings(context_tokens=96, threads=1, batch_tokens=32)
+    settings = LoadSettings(context_tokens=64, threads=1, batch_tokens=32)
     client, recorder = make_client(case.endless_model, engine=case.engine, settings=settings)
     end, text = Talk(client, recorder).reply(case.long_request)
     assert end.reason == "context"
@@ -472,6 +477,7 @@ def test_close_in_mid_reply_ends_the_process(case, make_client, wait_until_gone)
     assert recorder.end_of(request_id).reason == "cancelled"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -495,6 +501,7 @@ def test_after_a_crash_in_mid_reply_the_next_request_is_answered(case, make_clie
     assert [type(state) for state in recorder.states()].count(Starting) == 2
 
 
+@pytest.mark.slow
 def test_nothing_comes_after_close(case, recorder_class):
     recorder, closed, late = recorder_class(), threading.Event(), []
 
