@@ -36,6 +36,8 @@ class BlockStack:
         self._measured: list[bool] = []
         self._width = 0.0
         self._attached: set[int] = set()
+        self._alive: set[int] = set()
+        """Blocks that exist; the others are only leaves and heights."""
         self._growing = -1
         self.layout_count = 0
         """Rises whenever a block that was only estimated gets its height; the picture is another then."""
@@ -44,7 +46,7 @@ class BlockStack:
         return len(self._leaves)
 
     @property
-    def height(self) -> float:
+    def height(self) -> int:
         """Height of everything, partly estimated."""
         return self._heights.total()
 
@@ -85,30 +87,25 @@ class BlockStack:
             self._width = width
             self._measured = [False] * len(self._leaves)
 
-    def ensure(self, top: float, bottom: float) -> float:
-        """Measures what lies between `top` and `bottom`.
-
-        Answers by how much things below `top` moved, because what begins above it was not as high as estimated.
-        """
-        shift = 0.0
+    def ensure(self, top: float, bottom: float) -> bool:
+        """Measures what lies between `top` and `bottom`; answers whether any height was not as estimated."""
+        has_changed = False
         if not self._leaves:
-            return shift
+            return has_changed
         index = self._heights.at(top)
-        while index < len(self._leaves):
-            block_top = self._heights.top_of(index)
-            if block_top >= bottom + shift:
-                break
+        while index < len(self._leaves) and self._heights.top_of(index) < bottom:
             if not self._measured[index]:
-                self.layout_count += 1
                 before = self._heights[index]
                 self._measure(index)
-                if block_top < top + shift:
-                    shift += self._heights[index] - before
-                    if index > 0 and self._heights.top_of(index) > top + shift:
-                        index -= 1
-                        continue
+                self.layout_count += 1
+                has_changed = has_changed or self._heights[index] != before
             index += 1
-        return shift
+        return has_changed
+
+    def measured_at(self, top: float, bottom: float) -> int:
+        """The first block between `top` and `bottom` whose height is known, or -1."""
+        first, last = self.visible(top, bottom)
+        return next((index for index in range(first, min(last, len(self._leaves))) if self._measured[index]), -1)
 
     def place(self, host: QWidget, origin: QPointF, top: float, bottom: float) -> None:
         """Puts the controls of visible blocks where they belong and lets go of blocks far away."""
@@ -187,7 +184,7 @@ class BlockStack:
                 parts.append("\n" if self._leaves[index].space_after_px <= 1 else "\n\n")
         return "".join(parts)
 
-    def top_of(self, index: int) -> float:
+    def top_of(self, index: int) -> int:
         """Where a block begins."""
         return self._heights.top_of(index)
 
@@ -196,6 +193,7 @@ class BlockStack:
         if block is None:
             block = self._make(self._leaves[index], is_first=index == 0)
             self._blocks[index] = block
+            self._alive.add(index)
             if self._width > 0:
                 self._heights.set(index, block.measure(self._width) + self._space_after(index))
                 self._measured[index] = True
@@ -252,9 +250,10 @@ class BlockStack:
     def _release_far_blocks(self, top: float, bottom: float) -> None:
         margin = (bottom - top) * _KEPT_SCREENS
         first, last = self.visible(top - margin, bottom + margin)
-        for index in (*range(min(first, len(self._blocks))), *range(last, len(self._blocks))):
-            if self._blocks[index] is not None and index != self._growing:
+        for index in [index for index in self._alive if not first <= index < last and index != self._growing]:
+            if index < len(self._blocks):
                 self._blocks[index] = None
+            self._alive.discard(index)
 
     def _selection_in(
         self, index: int, selection: tuple[StackPosition, StackPosition] | None

@@ -29,8 +29,9 @@ from desktop.widgets.theme import Theme, code_font, text_font
 _HEAD_PX, _LINE_PX, _PAD_X_PX, _PAD_Y_PX = 30, 20, 12, 8
 _SCROLL_BAR_PX = 14
 _CHUNK_LINES = 40
-"""How far back colours are read again while code grows; a string over more lines is put right at the end."""
+"""While code grows, each line is coloured alone and then again with its chunk; long strings are put right then."""
 _COPIED_MS = 2_000
+_KEPT_LAYOUTS = 200
 
 
 class CodeBlock(Block):
@@ -45,6 +46,7 @@ class CodeBlock(Block):
         self._lines: list[str] = []
         self._starts: list[int] = [0]
         self._stretches: list[list[Stretch]] = []
+        self._layouts: dict[int, QTextLayout] = {}
         self._highlighted = 0
         self._widest = 0.0
         self._width = 0.0
@@ -159,7 +161,7 @@ class CodeBlock(Block):
 
     def _text_corner(self) -> QPointF:
         x = self.leaf.indent_px * self.scale + 1 + _PAD_X_PX * self.scale
-        return QPointF(x, (_HEAD_PX + _PAD_Y_PX) * self.scale + 1)
+        return QPointF(x, (_HEAD_PX + _PAD_Y_PX) * self.scale)
 
     def _most_scroll(self) -> float:
         return max(0.0, self._widest + 2 * _PAD_X_PX * self.scale + 2 - self._width)
@@ -196,6 +198,15 @@ class CodeBlock(Block):
         painter.fillRect(rect, QColor(self.theme.soft_line))
 
     def _line_layout(self, index: int) -> QTextLayout:
+        layout = self._layouts.get(index)
+        if layout is None:
+            if len(self._layouts) > _KEPT_LAYOUTS:
+                self._layouts.clear()
+            layout = self._make_layout(index)
+            self._layouts[index] = layout
+        return layout
+
+    def _make_layout(self, index: int) -> QTextLayout:
         layout = QTextLayout(self._lines[index], self._font)
         option = QTextOption()
         option.setWrapMode(QTextOption.WrapMode.NoWrap)
@@ -243,17 +254,26 @@ class CodeBlock(Block):
         if len(self.leaf.text) > LONGEST_WHOLE_CODE:
             self._highlight_end()
             return
+        self._forget_layouts(0)
         self._stretches = highlight_lines(self.leaf.text, self.leaf.language)
         self._highlighted = len(self._lines)
 
     def _highlight_end(self) -> None:
-        """Colours the lines since the last multiple of the chunk length, and what has come since."""
-        start = max(0, min(self._highlighted, len(self._lines)) - 1) // _CHUNK_LINES * _CHUNK_LINES
+        """Colours the line that grew and those after it; where a chunk is complete, that chunk as a whole."""
+        start = max(0, min(self._highlighted, len(self._lines)) - 1)
+        chunk = start // _CHUNK_LINES * _CHUNK_LINES
+        if len(self._lines) > chunk + _CHUNK_LINES:
+            start = chunk
         del self._stretches[start:]
-        for chunk in range(start, len(self._lines), _CHUNK_LINES):
-            lines = self._lines[chunk : chunk + _CHUNK_LINES]
+        self._forget_layouts(start)
+        for first in range(start, len(self._lines), _CHUNK_LINES):
+            lines = self._lines[first : first + _CHUNK_LINES]
             self._stretches.extend(highlight_lines("\n".join(lines), self.leaf.language))
         self._highlighted = len(self._lines)
+
+    def _forget_layouts(self, first_line: int) -> None:
+        for index in [index for index in self._layouts if index >= first_line]:
+            del self._layouts[index]
 
     def _place_bar(self, host: QWidget, origin: QPointF) -> None:
         most = round(self._most_scroll())

@@ -53,6 +53,11 @@ class MarkdownStream:
         """How many leaves will never change again."""
         return self._frozen_leaves
 
+    @property
+    def text_length(self) -> int:
+        """How much of the text has been read."""
+        return len(self._text)
+
     def update(self, text: str, *, is_complete: bool) -> int:
         """Takes the whole text as it now stands; answers the index of the first leaf that may have changed."""
         if "\r" in text:

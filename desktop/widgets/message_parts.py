@@ -12,6 +12,8 @@ from desktop.widgets.text import Text
 from desktop.widgets.theme import scaled
 from desktop.widgets.transcript_model import MessageItem
 
+FOOTER_SEPARATOR = " \u00a0·\u00a0 "
+"""Between the parts of a footer; pages build theirs with it too."""
 _TOGGLE_HEIGHT_PX = 26
 _TOGGLE_PAD_PX = 8
 
@@ -130,7 +132,7 @@ class ActionRow(QWidget):
                 parts = [self.tr("Interrupted"), item.footer]
             case "complete" | "failed":
                 parts = [item.footer]
-        return "\u2002·\u2002".join(part for part in parts if part)
+        return FOOTER_SEPARATOR.join(part for part in parts if part)
 
     def _on_more(self) -> None:
         menu = QMenu(self)

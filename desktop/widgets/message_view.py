@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
@@ -29,6 +29,8 @@ _ACTIONS_ABOVE_PX, _ACTIONS_LEFT_PX, _ACTIONS_HEIGHT_PX = 6, -8, 32
 _THINKING_BELOW_PX = 6
 _NOTICE_ABOVE_PX = 10
 _END_PX = 6
+_MOST_READ_AT_ONCE = 12_000
+"""Characters of Markdown; about 30 ms on a slow machine."""
 _TRY_AGAIN = "try_again"
 
 
@@ -44,7 +46,8 @@ class MessageView(QWidget):
     """Shows one MessageItem.
 
     Signals: copy_requested, continue_requested, regenerate_requested, edit_requested (message id);
-    entry_requested(id, menu entry); link_activated(address); thinking_toggled(id, open); selection_started(id).
+    entry_requested(id, menu entry); link_activated(address); thinking_toggled(id, open); selection_started(id);
+    height_changed(id), when a long text has been read further.
     """
 
     copy_requested = Signal(str)
@@ -55,6 +58,7 @@ class MessageView(QWidget):
     link_activated = Signal(str)
     thinking_toggled = Signal(str, bool)
     selection_started = Signal(str)
+    height_changed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -76,6 +80,8 @@ class MessageView(QWidget):
         self._actions: ActionRow | None = None
         self._notice: NoticeView | None = None
         self._entries: tuple[MenuEntry, ...] = ()
+        self._reading_timer = QTimer(self, singleShot=True, interval=0)
+        self._reading_timer.timeout.connect(self._read_on)
         self.selection = MessageSelection(self)
 
     # --- values in -------------------------------------------------------------------------------------------
@@ -129,7 +135,7 @@ class MessageView(QWidget):
             self._column = column
             self._stack.set_width(column)
 
-    def content_height(self) -> float:
+    def content_height(self) -> int:
         """Height of the whole message, partly estimated."""
         if self._item.role == "user":
             return _BUBBLE_ABOVE_PX + self._stack.height + _BUBBLE_BELOW_PX
@@ -138,8 +144,8 @@ class MessageView(QWidget):
             height += _NOTICE_ABOVE_PX + self._notice_height()
         return height + _ACTIONS_ABOVE_PX + scaled(_ACTIONS_HEIGHT_PX) + _END_PX
 
-    def ensure(self, top: float, bottom: float) -> float:
-        """Measures what is seen between `top` and `bottom`; answers how far the rest moved (see BlockStack)."""
+    def ensure(self, top: float, bottom: float) -> bool:
+        """Measures what is seen between `top` and `bottom`; answers whether the height changed."""
         start = self._top_of_stack()
         return self._stack.ensure(top - start, bottom - start)
 
@@ -176,12 +182,18 @@ class MessageView(QWidget):
         index, _, top = self._stack.block_at(y - start)
         return index, y - start - top
 
-    def top_of_anchor(self, block: int) -> float:
+    def known_block(self, top: float, bottom: float) -> int:
+        """The first block between `top` and `bottom` whose height is known, or -1."""
+        start = self._top_of_stack()
+        return self._stack.measured_at(top - start, bottom - start)
+
+    def top_of_anchor(self, block: int) -> int:
         """Where a block of the message begins."""
         return self._top_of_stack() + self._stack.top_of(min(block, len(self._stack)))
 
     def leave_screen(self) -> None:
         """The view is put aside for another message."""
+        self._reading_timer.stop()
         self._stack.detach()
         self.hide()
 
@@ -223,7 +235,8 @@ class MessageView(QWidget):
             self._thinking_leaves = kept + [_dim(leaf) for leaf in self._streams.thinking.leaves[first:]]
         else:
             self._thinking_leaves = []
-        changed = self._streams.text.update(item.text, is_complete=not is_growing)
+        text, is_complete = self._next_part(item.text, is_growing=is_growing)
+        changed = self._streams.text.update(text, is_complete=is_complete)
         thinking_count = len(self._thinking_leaves)
         if thinking_count == 0 or (first >= thinking_count and not everything):
             first = thinking_count + (0 if everything else changed)
@@ -231,6 +244,22 @@ class MessageView(QWidget):
         first = 0 if everything else first
         self._stack.set_leaves(leaves, first, is_growing=is_growing)
         return first
+
+    def _next_part(self, text: str, *, is_growing: bool) -> tuple[str, bool]:
+        """How much of a text is read now, and whether that is all of it.
+
+        A very long reply from the store is read in parts, so that the window stays alive; the timer asks for more.
+        """
+        self._reading_timer.stop()
+        known = self._streams.text.text_length
+        if len(text) - known <= _MOST_READ_AT_ONCE:
+            return text, not is_growing
+        self._reading_timer.start()
+        return text[: known + _MOST_READ_AT_ONCE], False
+
+    def _read_on(self) -> None:
+        self.update_item(self._item)
+        self.height_changed.emit(self._item.id)
 
     def _show_parts(self) -> None:
         item = self._item
@@ -290,10 +319,10 @@ class MessageView(QWidget):
         row.entry_chosen.connect(lambda entry: self.entry_requested.emit(self._item.id, entry))
         return row
 
-    def _top_of_stack(self) -> float:
+    def _top_of_stack(self) -> int:
         if self._item.role == "user":
             return _BUBBLE_ABOVE_PX
-        return scaled(26) + _THINKING_BELOW_PX if self._toggle is not None else 0.0
+        return scaled(26) + _THINKING_BELOW_PX if self._toggle is not None else 0
 
     def _notice_height(self) -> int:
         assert self._notice is not None

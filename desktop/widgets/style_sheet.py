@@ -11,7 +11,7 @@ import re
 _TEMPLATE = """
 QToolTip { background: $surface; color: $ink; border: 1px solid $line; padding: 4px 8px; font-size: 12px; }
 QLineEdit { min-height: 34px; border: 1px solid $edge; border-radius: 8px; padding: 0 10px; background: $surface;
-  color: $ink; selection-background-color: $soft_line; selection-color: $ink; }
+  color: $ink; placeholder-text-color: $ink3; selection-background-color: $soft_line; selection-color: $ink; }
 QLineEdit:disabled { border-color: $line; color: $ink3; }
 SearchField { background: transparent; font-size: 13px; }
 ComposerText { background: transparent; border: none; color: $ink; font-size: 15px;

@@ -158,5 +158,6 @@ class Text(QLabel):
 
     def _apply_role(self) -> None:
         size, _, weight, display = ROLES[self._role]
-        self.setFont(text_font(size, self._weight or weight, display=display))
+        is_heading = display or self._role == "section"
+        self.setFont(text_font(size, self._weight or weight, display=display, tabular=not is_heading))
         self._forget()

@@ -25,11 +25,11 @@ CODE_FAMILIES = ["JetBrains Mono", "Noto Sans Mono CJK SC", "PingFang SC", "Micr
 TEXT_FAMILIES = ["Inter", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "sans-serif"]
 DISPLAY_FAMILIES = ["Inter Display", *TEXT_FAMILIES]
 FONT_FILES = (
-    "Inter-Regular.otf",
-    "Inter-Italic.otf",
-    "Inter-Medium.otf",
-    "Inter-SemiBold.otf",
-    "Inter-SemiBoldItalic.otf",
+    "Inter-Regular.ttf",
+    "Inter-Italic.ttf",
+    "Inter-Medium.ttf",
+    "Inter-SemiBold.ttf",
+    "Inter-SemiBoldItalic.ttf",
     "InterDisplay-SemiBold.otf",
     "JetBrainsMono-Regular.ttf",
 )
@@ -181,14 +181,14 @@ def scaled(pixels: float) -> int:
     return round(pixels * text_scale())
 
 
-def text_font(size_px: float, weight: int = 400, *, display: bool = False, italic: bool = False) -> QFont:
-    """A font of the interface, at the present text size, with figures of one width."""
+def text_font(size_px: float, weight: int = 400, *, display: bool = False, tabular: bool = True) -> QFont:
+    """A font of the interface, at the present text size; `tabular` gives all figures the same width."""
     font = QFont()
     font.setFamilies(DISPLAY_FAMILIES if display else TEXT_FAMILIES)
     font.setPixelSize(max(1, scaled(size_px)))
     font.setWeight(QFont.Weight(weight))
-    font.setItalic(italic)
-    font.setFeature(QFont.Tag("tnum"), 1)
+    if tabular:
+        font.setFeature(QFont.Tag("tnum"), 1)
     return font
 
 

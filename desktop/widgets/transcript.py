@@ -219,64 +219,80 @@ class Transcript(QAbstractScrollArea):
         left = area.x() + (area.width() - size.width()) // 2
         self._pill.setGeometry(left, area.bottom() - size.height() - _PILL_ABOVE_PX, size.width(), size.height())
 
-    def _total(self) -> float:
+    def _total(self) -> int:
         return _TOP_SPACE_PX + self._heights.total()
 
-    def _place(self) -> None:
-        """Makes, measures and moves the widgets of what is on screen."""
+    def _place(self, anchor: tuple[int, int] | None = None) -> None:
+        """Makes, measures and moves the widgets of what is on screen.
+
+        `anchor` is what must not move for the reader: a message and a block in it (-1: the message's beginning).
+        Without it, the first thing on screen whose height is known stays where it is.
+        """
         if self._is_placing or self._width <= 0:
             return
         self._is_placing = True
         try:
             bar = self.verticalScrollBar()
             page = self.viewport().height()
-            value = float(bar.value())
+            value = bar.value()
+            if anchor is None:
+                anchor = self._first_known(value - _TOP_SPACE_PX, page)
             for _ in range(_MOST_ROUNDS):
-                most = max(0.0, self._total() - page)
+                most = max(0, self._total() - page)
                 value = most if self._sticks else min(value, most)
-                shift, has_changed = self._ensure(value - _TOP_SPACE_PX, value - _TOP_SPACE_PX + page)
-                value += shift
+                before = self._top_of(anchor)
+                has_changed = self._ensure(value - _TOP_SPACE_PX, page)
+                value += self._top_of(anchor) - before
                 if not has_changed:
                     break
-            most = max(0.0, self._total() - page)
-            bar.setRange(0, round(most))
+            most = max(0, self._total() - page)
+            bar.setRange(0, most)
             bar.setPageStep(page)
-            bar.setValue(round(most if self._sticks else value))
-            self._arrange(float(bar.value()) - _TOP_SPACE_PX, page)
+            bar.setValue(most if self._sticks else value)
+            self._arrange(bar.value() - _TOP_SPACE_PX, page)
         finally:
             self._is_placing = False
         self._place_pill()
 
-    def _ensure(self, top: float, bottom: float) -> tuple[float, bool]:
-        """Measures the messages between `top` and `bottom`.
-
-        Answers how far the reader's place moved, and whether any height changed. What begins above the reader's eyes
-        was estimated wrongly upwards; what begins below them, downwards.
-        """
-        shift, has_changed = 0.0, False
-        if not len(self.model):
-            return shift, has_changed
-        index = self._heights.at(top)
-        while index < len(self.model):
-            message_top = self._heights.top_of(index)
-            if message_top >= bottom + shift:
+    def _first_known(self, top: int, page: int) -> tuple[int, int]:
+        for index in sorted(self._shown):
+            if index >= len(self.model):
                 break
+            message_top = self._heights.top_of(index)
+            if message_top >= top + page or message_top + self._heights[index] <= top or index not in self._views:
+                continue
+            if message_top >= top:
+                return index, -1
+            block = self._views[index].known_block(top - message_top, top - message_top + page)
+            if block >= 0:
+                return index, block
+        return (self._heights.at(top), -1) if len(self.model) else (0, -1)
+
+    def _top_of(self, anchor: tuple[int, int]) -> int:
+        index, block = anchor
+        if index >= len(self.model):
+            return 0
+        view = self._views.get(index) if block >= 0 else None
+        return self._heights.top_of(index) + (view.top_of_anchor(block) if view is not None else 0)
+
+    def _ensure(self, top: int, page: int) -> bool:
+        """Measures the messages on screen; answers whether any was not as high as estimated."""
+        has_changed = False
+        if not len(self.model):
+            return has_changed
+        index = self._heights.at(top)
+        while index < len(self.model) and self._heights.top_of(index) < top + page:
+            message_top = self._heights.top_of(index)
             view = self._view(index)
-            estimate, first_height = self._heights[index], view.content_height()
-            if first_height != estimate and message_top < top + shift:
-                shift += first_height - estimate
-            shift += view.ensure(top + shift - message_top, bottom + shift - message_top)
+            has_changed = view.ensure(top - message_top, top + page - message_top) or has_changed
             height = view.content_height()
-            if height != estimate:
+            if height != self._heights[index]:
                 has_changed = True
                 self._heights.set(index, height)
-            if index > 0 and message_top > top + shift and index - 1 not in self._views:
-                index -= 1
-                continue
             index += 1
-        return shift, has_changed
+        return has_changed
 
-    def _arrange(self, top: float, page: int) -> None:
+    def _arrange(self, top: int, page: int) -> None:
         """Moves the widgets to their places and puts aside those that nobody sees."""
         shown: set[int] = set()
         if len(self.model):
@@ -284,7 +300,7 @@ class Transcript(QAbstractScrollArea):
             while index < len(self.model) and self._heights.top_of(index) < top + page:
                 view = self._view(index)
                 y = self._heights.top_of(index) - top
-                view.setGeometry(0, round(y), self._width, round(view.content_height()))
+                view.setGeometry(0, y, self._width, view.content_height())
                 view.place(-y, page - y)
                 view.show()
                 shown.add(index)
@@ -320,6 +336,7 @@ class Transcript(QAbstractScrollArea):
         view.link_activated.connect(self.link_activated)
         view.thinking_toggled.connect(self._on_thinking_toggled)
         view.selection_started.connect(self._on_selection_started)
+        view.height_changed.connect(self._on_height_changed)
         return view
 
     def _put_aside(self, view: MessageView) -> None:
@@ -347,7 +364,14 @@ class Transcript(QAbstractScrollArea):
         self._set_sticks(was_sticking)
         view.show_item(self.model[index], self._streams_of(message_id), is_thinking_open=is_open)
         self._heights.set(index, view.content_height())
-        self._place()
+        self._place((index, -1))
+
+    def _on_height_changed(self, message_id: str) -> None:
+        index = self.model.index_of(message_id)
+        view = self._views.get(index) if index is not None else None
+        if index is not None and view is not None:
+            self._heights.set(index, view.content_height())
+            self._place()
 
     def _on_selection_started(self, message_id: str) -> None:
         for view in self._views.values():
@@ -398,7 +422,7 @@ class Transcript(QAbstractScrollArea):
             top += view.top_of_anchor(block)
         bar = self.verticalScrollBar()
         self._is_placing = True
-        bar.setRange(0, round(max(0.0, self._total() - self.viewport().height())))
+        bar.setRange(0, max(0, self._total() - self.viewport().height()))
         bar.setValue(round(top + offset + _TOP_SPACE_PX))
         self._is_placing = False
 
@@ -434,6 +458,5 @@ class Transcript(QAbstractScrollArea):
 
 
 def _count_lines(text: str, characters_a_line: int) -> int:
-    if len(text) > 20_000:
-        return max(text.count("\n"), len(text) // characters_a_line) + 1
-    return sum(max(1, -(-len(line) // characters_a_line)) for line in text.split("\n"))
+    # Every line end leaves half a line empty on average.
+    return max(1, text.count("\n") + 1, round(len(text) / characters_a_line + text.count("\n") / 2))

@@ -21,7 +21,7 @@ from desktop.widgets.conversation_list import ConversationEntry
 from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.loading_card import LoadingCard, ProgressCard
 from desktop.widgets.memory_bar import MemoryBar, MemoryPart, MemoryState
-from desktop.widgets.message_parts import MenuEntry
+from desktop.widgets.message_parts import FOOTER_SEPARATOR, MenuEntry
 from desktop.widgets.model_switcher import ModelSwitcher
 from desktop.widgets.notice_bar import Notice, NoticeAction, NoticeBar
 from desktop.widgets.side_bar import PageEntry, SideBar
@@ -66,7 +66,7 @@ def transcript() -> Transcript:
                 REPLY,
                 thinking="First the rate.\\n\\nThen the sum.",
                 thinking_seconds=12.2,
-                footer="15 words a second\u2002·\u200226 s\u2002·\u2002Qwen3.5 9B",
+                footer=FOOTER_SEPARATOR.join(("15 words a second", "26 s", "Qwen3.5 9B")),
             ),
         ]
     )
