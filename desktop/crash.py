@@ -19,7 +19,7 @@ from typing import IO
 
 from PySide6.QtCore import QLibraryInfo, QMessageLogContext, QObject, QtMsgType, qInstallMessageHandler
 
-from desktop.commands.version import snug_version
+from desktop.core.version import snug_version
 from desktop.services.notices import Notices
 
 logger = logging.getLogger(__name__)

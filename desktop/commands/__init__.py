@@ -14,10 +14,10 @@ from pathlib import Path
 from desktop.commands.display import missing_display
 from desktop.commands.exit_codes import ExitCode, exit_code_for
 from desktop.commands.terminal import Terminal
-from desktop.commands.version import snug_version
 from desktop.core.errors import StorageError
 from desktop.core.logs import Logs
 from desktop.core.paths import AppPaths
+from desktop.core.version import snug_version
 from engines.errors import EngineError
 
 OpenWindow = Callable[[AppPaths], int]

@@ -22,9 +22,9 @@ from pathlib import Path
 from desktop.commands.display import missing_display
 from desktop.commands.processor import Processor, read_processor
 from desktop.commands.terminal import Terminal
-from desktop.commands.version import snug_version
 from desktop.core.paths import AppPaths
 from desktop.core.settings import load_settings
+from desktop.core.version import snug_version
 from engines.base import Device, EngineVersions
 from engines.catalog import Catalog, load_catalog
 from engines.client import engine_command
@@ -208,7 +208,7 @@ def ask_engine_process(timeout_seconds: float = ENGINE_TIMEOUT_SECONDS) -> Engin
     except OSError as error:
         problem = f"The engine process could not be started: {error.strerror or error}."
     except EngineError as error:
-        problem = str(error)
+        problem = error.title
     finally:
         process.stop(ask=Shutdown())
     return EngineProcessFact(versions is not None, round(seconds, 3), versions, problem, devices)

@@ -56,7 +56,7 @@ TRESPASSES = {
         "only the program's door starts a worker in its own process",
     ),
     "desktop/core/files.py": ("import PySide6.QtCore", "desktop.core is free of Qt"),
-    "desktop/commands/version.py": ("import PySide6.QtGui", "the terminal is free of Qt"),
+    "desktop/commands/display.py": ("import PySide6.QtGui", "the terminal is free of Qt"),
     "desktop/core/paths.py": ("import desktop.widgets", "desktop layers"),
 }
 

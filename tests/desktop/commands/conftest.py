@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-SNUG = (sys.executable, "/tmp/snugmain.py")
+SNUG = (sys.executable, "-m", "desktop")
 WAIT_S = 30.0
 
 _IN_ITS_OWN_TERMINAL = """

@@ -195,7 +195,7 @@ def test_an_engine_that_dies_keeps_what_was_said(snug: Snug, script: Script) -> 
 
 def test_a_reader_that_goes_away_ends_it_silently(script: Script) -> None:
     slow = script('format = 1\n[[reply]]\ntext = "word "\nrepeat = 100000\n')
-    command = [sys.executable, "/tmp/snugmain.py", "chat", "--model", str(slow), "Go"]
+    command = [sys.executable, "-m", "desktop", "chat", "--model", str(slow), "Go"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.read(4) == b"word"
@@ -207,7 +207,7 @@ def test_a_reader_that_goes_away_ends_it_silently(script: Script) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to a whole console")
 def test_an_interrupt_ends_a_single_answer(script: Script) -> None:
     slow = script('format = 1\n[[reply]]\ntext = "word "\nrepeat = 1000\ntoken_seconds = 0.05\n')
-    command = [sys.executable, "/tmp/snugmain.py", "chat", "--model", str(slow), "Go"]
+    command = [sys.executable, "-m", "desktop", "chat", "--model", str(slow), "Go"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.read(4) == b"word"
