@@ -23,7 +23,7 @@ from desktop.services.profile import Profile
 from desktop.services.turn_values import chat_messages, error_text
 from engines.base import GenerationOptions, PieceKind, Usage
 from engines.client_values import ClientState, Crashed, Generating, LoadingModel, Ready, Starting, Stopping
-from engines.errors import EngineBusyError, EngineCrashedError, EngineError
+from engines.errors import EngineBusyError, EngineCrashedError, EngineError, ModelInUseError, NotEnoughMemoryError
 from engines.library import InstalledModel
 
 logger = logging.getLogger(__name__)
@@ -65,8 +65,8 @@ class ChatService(QObject):
     """Turns.
 
     Signals: conversation_made(Conversation); message_added(StoredMessage) for the user's and the empty reply;
-    reply_changed(LiveReply); reply_ended(StoredMessage), followed by reply_failed(StoredMessage, EngineError) where
-    an error ended it; not_sent(text) when a message could not be stored;
+    reply_changed(LiveReply); reply_ended(StoredMessage), followed by reply_failed(StoredMessage, EngineError,
+    may be loaded anyway) where an error ended it; not_sent(text) when a message could not be stored;
     busy_changed(bool).
     """
 
@@ -74,7 +74,7 @@ class ChatService(QObject):
     message_added = Signal(object)
     reply_changed = Signal(object)
     reply_ended = Signal(object)
-    reply_failed = Signal(object, object)
+    reply_failed = Signal(object, object, bool)
     not_sent = Signal(str)
     busy_changed = Signal(bool)
 
@@ -260,6 +260,8 @@ class ChatService(QObject):
         """Tells the screen at once and the disk in its turn."""
         assert turn.live is not None
         told = error_text(error) if error is not None else ""
+        # Refused before anything was started, because of an estimate: the user may know better.
+        may_load_anyway = isinstance(error, ModelInUseError | NotEnoughMemoryError) and turn.live.phase == "starting"
         message = replace(turn.live.message, state=state, reason=reason, usage=usage, error=told)
         self._end_turn(turn)
         self._conversations.deliver(
@@ -267,7 +269,7 @@ class ChatService(QObject):
         )
         self.reply_ended.emit(message)
         if error is not None:
-            self.reply_failed.emit(message, error)
+            self.reply_failed.emit(message, error, may_load_anyway)
 
     def _on_stored(self, message: StoredMessage) -> None:
         del message
@@ -339,9 +341,11 @@ class ChatService(QObject):
 
     def _on_failed(self, request_id: int, error: EngineError) -> None:
         turn = self._turn_of(request_id)
-        if turn is not None:
+        if turn is not None and turn.live is not None:
             logger.info("a reply failed: %s", error.code)
-            state: EndState = "interrupted" if isinstance(error, EngineCrashedError) else "failed"
+            # A process that died cut the reply off, whatever it died of.
+            was_cut_off = isinstance(error, EngineCrashedError) or bool(turn.live.message.text)
+            state: EndState = "interrupted" if was_cut_off else "failed"
             self._end_reply(turn, state, error=error)
 
     def _on_stop_now_offered(self, request_id: int) -> None:

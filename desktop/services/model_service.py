@@ -53,6 +53,11 @@ class ModelService(QObject):
         """The one that answers; None while there is none."""
         return self._current
 
+    @property
+    def was_read(self) -> bool:
+        """Whether the disk has been looked at."""
+        return self._was_read
+
     def when_read(self, call: Callable[[], None]) -> None:
         """Calls when the disk has been looked at for the first time; at once where that is so."""
         if self._was_read:

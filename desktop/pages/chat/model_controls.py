@@ -27,6 +27,7 @@ from engines.client_values import (
     Stopped,
     Stopping,
 )
+from engines.errors import EngineError
 from engines.library import InstalledModel
 
 CARD_AFTER_MS = 500
@@ -47,6 +48,8 @@ class ModelControls(QObject):
         self._switcher = switcher
         self._card = card
         self._began_at = 0.0
+        self._told: EngineError | None = None
+        """What already stands at a reply and needs no notice."""
         self._card_timer = _single_shot(self, CARD_AFTER_MS)
         self._card_timer.timeout.connect(self._on_card_due)
         self._stop_timer = _single_shot(self, STOP_AFTER_MS)
@@ -58,6 +61,7 @@ class ModelControls(QObject):
         services.models.current_changed.connect(self._on_current_changed)
         services.memory.memory_changed.connect(self._refresh)
         services.engine.state_changed.connect(self._on_engine_state)
+        services.chat.reply_failed.connect(self._on_reply_failed)
         services.engine.idle_ejected.connect(self._on_idle_ejected)
         services.models.when_read(self._on_models_read)
         self._refresh()
@@ -138,13 +142,16 @@ class ModelControls(QObject):
                     )
             case Crashed(error, restarting):
                 self._end_waiting()
-                if not restarting and not self._services.chat.is_busy:
+                if not restarting and error is not self._told:
                     self._services.notices.show_problem(error, key="engine")
             case Stopped() | LoadFailed() | Generating() | Stopping():
                 self._end_waiting()
             case _:
                 assert_never(state)
         self._refresh()
+
+    def _on_reply_failed(self, _: object, error: EngineError) -> None:
+        self._told = error
 
     def _on_idle_ejected(self) -> None:
         name = self._services.models.current.name if self._services.models.current is not None else ""
@@ -189,6 +196,7 @@ class ModelControls(QObject):
     # The switcher
 
     def _refresh(self, _: object = None) -> None:
+        self._switcher.setVisible(self._services.models.was_read)
         self._switcher.set_entries(self.entries())
         model = self._services.models.current
         if model is None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from PySide6.QtCore import QEvent, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from desktop.core.conversations.values import Conversation, StoredMessage
 from desktop.pages.base import Page, Services
@@ -22,7 +22,7 @@ from desktop.widgets.cards import Column
 from desktop.widgets.composer import Composer
 from desktop.widgets.loading_card import LoadingCard
 from desktop.widgets.message_parts import MenuEntry
-from engines.errors import EngineError, ModelInUseError, NotEnoughMemoryError
+from engines.errors import EngineError
 
 DRAFT_DELAY_MS = 800
 _ANYWAY_NOTICE, _BUSY_NOTICE, _DETAILS_NOTICE, _VERSION_NOTICE = "anyway", "busy", "details", "version"
@@ -154,9 +154,15 @@ class ChatPage(Page):
         column.addWidget(self.header)
         column.addLayout(self._notice_slot)
         column.addWidget(self.view, 1)
-        column.addWidget(Column(self.loading_card))
-        column.addWidget(Column(self.editing_row))
-        column.addWidget(Column(self.composer, above_px=2, below_px=14))
+        # One column for all three: the space between them is there only where both are.
+        writing = QWidget()
+        writing.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
+        stack = QVBoxLayout(writing)
+        stack.setContentsMargins(0, 0, 0, 0)
+        stack.setSpacing(10)
+        for widget in (self.loading_card, self.editing_row, self.composer):
+            stack.addWidget(widget)
+        column.addWidget(Column(writing, above_px=2, below_px=14))
         self.header.set_entries(
             (
                 MenuEntry("copy", self.tr("Copy conversation"), "copy"),
@@ -244,7 +250,11 @@ class ChatPage(Page):
     # Writing
 
     def _on_submitted(self, text: str) -> None:
-        if not self._may_begin():
+        if not self.services.models.was_read:
+            # Somebody was quick: the disk is just being looked at.
+            self.services.models.when_read(lambda: self._on_submitted(self.composer.text()))
+            return
+        if not text.strip() or not self._may_begin():
             return
         editing = self._editing
         if editing is not None:
@@ -395,8 +405,9 @@ class ChatPage(Page):
             self.composer.set_space(used_share(self.view.messages))
             self._show_mode()
 
-    def _on_reply_failed(self, message: StoredMessage, error: EngineError) -> None:
-        if isinstance(error, ModelInUseError | NotEnoughMemoryError):
+    def _on_reply_failed(self, message: StoredMessage, error: EngineError, may_load_anyway: bool) -> None:
+        del error  # stands at the reply itself
+        if may_load_anyway:
             self.services.notices.show_warning(
                 self.tr("You can load the model anyway."),
                 self.tr("The computer may become very slow, or the model may stop."),

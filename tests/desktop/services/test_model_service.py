@@ -1,0 +1,78 @@
+"""Which models there are and which one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desktop.core.paths import AppPaths
+from engines.library import InstalledModel
+
+
+def test_model_that_was_used_last_answers(workbench: Any) -> None:
+    assert workbench.services.models.current.engine == "scripted"
+    assert workbench.services.models.current in workbench.services.models.models
+
+
+def test_starter_answers_where_none_was_used(make_workbench: Callable[..., Any], smollm2_path: Path) -> None:
+    bench = make_workbench(None)
+    assert bench.services.models.current.path == smollm2_path
+    assert bench.services.models.current.model.starter
+
+
+def test_chosen_model_is_remembered(make_workbench: Callable[..., Any], write_script: Callable[..., Path]) -> None:
+    paths = AppPaths.make()
+    paths.ensure()
+    (paths.models_directory / "mine.gguf").write_bytes(b"GGUF")
+    bench = make_workbench()
+    changes: list[InstalledModel | None] = []
+    bench.services.models.current_changed.connect(changes.append)
+    mine = next(model for model in bench.services.models.models if model.name == "mine")
+    bench.services.models.choose(mine)
+    assert changes == [mine]
+    assert bench.services.profile.state.last_model_path == str(mine.path)
+    bench.services.models.refresh()
+    bench.services.models.choose(mine)
+    assert changes == [mine], "nothing changed, so nothing is told"
+
+
+def test_file_from_anywhere_can_be_opened(workbench: Any, write_script: Callable[..., Path]) -> None:
+    path = write_script()
+    workbench.services.models.open_file(path)
+    workbench.wait(lambda: workbench.services.models.current.path == path)
+    assert path in [model.path for model in workbench.services.models.models]
+
+
+def test_incomplete_model_is_refused_with_a_reason(workbench: Any, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.gguf"
+    empty.touch()
+    before = workbench.services.models.current
+    workbench.services.models.open_file(empty)
+    workbench.wait(lambda: bool(workbench.titles()))
+    assert "not complete" in workbench.titles()[0]
+    assert workbench.services.models.current == before
+
+
+def test_no_model_at_all_is_no_error(make_workbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.library.find_starter", lambda catalog: None)
+    bench = make_workbench(None)
+    assert bench.services.models.current is None
+    assert bench.services.models.models == ()
+    assert bench.titles() == []
+
+
+def test_model_that_vanished_makes_room_for_another(workbench: Any, write_script: Callable[..., Path]) -> None:
+    first = workbench.services.models.current
+    first.path.unlink()
+    workbench.services.models.refresh()
+    workbench.wait(lambda: workbench.services.models.current != first)
+    assert workbench.services.models.current.model.starter
+
+
+def test_whoever_asks_early_is_called_when_the_disk_has_been_read(workbench: Any) -> None:
+    called: list[bool] = []
+    workbench.services.models.when_read(lambda: called.append(True))
+    assert called == [True]
