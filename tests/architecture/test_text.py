@@ -143,3 +143,13 @@ def test_every_dependency_is_constrained() -> None:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     constrained = {line.split("==")[0] for line in lines if not line.startswith("#")}
     assert {name.lower().replace("_", "-") for name in names} <= constrained
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    dead = []
+    for path in kept_files():
+        if path.suffix == ".md":
+            for target in re.findall(r"\]\(([^)#\s]+)", path.read_text("utf-8")):
+                if "://" not in target and not (path.parent / target).exists():
+                    dead.append(f"{path.relative_to(ROOT)}: {target}")
+    assert not dead
