@@ -11,10 +11,11 @@ from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QWidget
 
-from desktop.widgets.blocks import Block, BubbleBlock, RuleBlock, TableBlock, TextBlock
+from desktop.widgets.blocks import Block, BubbleBlock, RuleBlock, TextBlock
 from desktop.widgets.code_block import CodeBlock
 from desktop.widgets.height_index import HeightIndex
 from desktop.widgets.markdown import Leaf, plain_text
+from desktop.widgets.table_block import TableBlock
 from desktop.widgets.theme import Theme
 
 StackPosition = tuple[int, int]

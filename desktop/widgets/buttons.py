@@ -142,7 +142,7 @@ class Button(QPushButton):
                 ground = theme.accent_hover if hovered else theme.accent
                 return ground, ground, theme.on_accent
             case "quiet":
-                return (theme.hover if hovered or self.isChecked() else ""), "", theme.ink2
+                return (theme.hover if hovered else ""), "", theme.ink2
             case "danger":
                 return (theme.no_ground if hovered else theme.surface), theme.no, theme.no
             case "normal":

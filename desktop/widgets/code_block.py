@@ -6,7 +6,7 @@ matter.
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication, QPointF, QRectF, Qt, QTimer
+from PySide6.QtCore import QCoreApplication, QPointF, QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import (
     QColor,
     QFontMetricsF,
@@ -17,17 +17,18 @@ from PySide6.QtGui import (
     QTextLayout,
     QTextOption,
 )
-from PySide6.QtWidgets import QScrollBar, QWidget
+from PySide6.QtWidgets import QWidget
 
 from desktop.widgets.blocks import Block, Selection
 from desktop.widgets.buttons import Button
 from desktop.widgets.highlight import LONGEST_WHOLE_CODE, Stretch, color_of, display_name, highlight_lines
 from desktop.widgets.markdown import Leaf
+from desktop.widgets.sideways_bar import HEIGHT_PX as BAR_HEIGHT_PX
+from desktop.widgets.sideways_bar import SidewaysBar
 from desktop.widgets.text_flow import utf16_length, utf16_slice
 from desktop.widgets.theme import Theme, code_font, text_font
 
 _HEAD_PX, _LINE_PX, _PAD_X_PX, _PAD_Y_PX = 30, 20, 12, 8
-_SCROLL_BAR_PX = 14
 _CHUNK_LINES = 40
 """While code grows, each line is coloured alone and then again with its chunk; long strings are put right then."""
 _COPIED_MS = 2_000
@@ -50,10 +51,9 @@ class CodeBlock(Block):
         self._highlighted = 0
         self._widest = 0.0
         self._width = 0.0
-        self._scroll = 0.0
         self._button: Button | None = None
-        self._bar: QScrollBar | None = None
         self._host: QWidget | None = None
+        self._bar = SidewaysBar(self._on_scrolled)
         self._take_text(leaf.text)
         self._highlight_all()
 
@@ -91,8 +91,8 @@ class CodeBlock(Block):
     def measure(self, width: float) -> float:
         self._width = width - self.leaf.indent_px * self.scale
         body = len(self._lines) * _LINE_PX * self.scale + 2 * _PAD_Y_PX * self.scale
-        self.height = _HEAD_PX * self.scale + body + 2 + (_SCROLL_BAR_PX if self._most_scroll() > 0 else 0)
-        self._scroll = min(self._scroll, self._most_scroll())
+        self._bar.set_range(self._widest + 2 * _PAD_X_PX * self.scale + 2, self._width)
+        self.height = _HEAD_PX * self.scale + body + 2 + (BAR_HEIGHT_PX if self._bar.is_needed() else 0)
         return self.height
 
     def draw(self, painter: QPainter, origin: QPointF, clip: QRectF, selection: Selection | None) -> None:
@@ -114,7 +114,7 @@ class CodeBlock(Block):
         inner = point - self._text_corner()
         line = min(max(int(inner.y() // (_LINE_PX * self.scale)), 0), len(self._lines) - 1)
         layout = self._line_layout(line)
-        return self._starts[line] + int(layout.lineAt(0).xToCursor(inner.x() + self._scroll))
+        return self._starts[line] + int(layout.lineAt(0).xToCursor(inner.x() + self._bar.offset))
 
     def copied_text(self, start: int, end: int) -> str:
         return utf16_slice(self.leaf.text, start, end)
@@ -136,25 +136,21 @@ class CodeBlock(Block):
         right = origin.x() + self.leaf.indent_px * self.scale + self._width
         top = origin.y() + 1 + (_HEAD_PX * self.scale - size.height()) / 2
         self._button.setGeometry(round(right - size.width() - 5), round(top), size.width(), size.height())
-        self._place_bar(host, origin)
+        self._bar.attach(host, self._bar_area(origin))
 
     def detach(self) -> None:
-        for control in (self._button, self._bar):
-            if control is not None:
-                control.hide()
-                control.deleteLater()
-        self._button = self._bar = None
+        if self._button is not None:
+            self._button.hide()
+            self._button.deleteLater()
+            self._button = None
+        self._bar.detach()
 
     def controls(self) -> list[QWidget]:
         """What the keyboard can reach inside the block."""
         return [self._button] if self._button is not None else []
 
     def scroll_sideways(self, pixels: float) -> bool:
-        if self._bar is None:
-            return False
-        before = self._bar.value()
-        self._bar.setValue(round(before + pixels))
-        return self._bar.value() != before
+        return self._bar.scroll_by(pixels)
 
     def _label(self) -> str:
         return display_name(self.leaf.language) if self.leaf.language else _tr("Code")
@@ -162,9 +158,6 @@ class CodeBlock(Block):
     def _text_corner(self) -> QPointF:
         x = self.leaf.indent_px * self.scale + 1 + _PAD_X_PX * self.scale
         return QPointF(x, (_HEAD_PX + _PAD_Y_PX) * self.scale)
-
-    def _most_scroll(self) -> float:
-        return max(0.0, self._widest + 2 * _PAD_X_PX * self.scale + 2 - self._width)
 
     def _draw_lines(self, painter: QPainter, card: QRectF, clip: QRectF, selection: Selection | None) -> None:
         painter.save()
@@ -175,7 +168,7 @@ class CodeBlock(Block):
         last = min(len(self._lines), int((clip.bottom() - corner.y()) // line_px) + 1)
         for index in range(first, last):
             layout = self._line_layout(index)
-            origin = QPointF(corner.x() - self._scroll, corner.y() + index * line_px)
+            origin = QPointF(corner.x() - self._bar.offset, corner.y() + index * line_px)
             self._draw_selection(painter, layout, index, origin, selection)
             painter.setPen(QColor(self.theme.ink))
             layout.draw(painter, origin)
@@ -275,29 +268,12 @@ class CodeBlock(Block):
         for index in [index for index in self._layouts if index >= first_line]:
             del self._layouts[index]
 
-    def _place_bar(self, host: QWidget, origin: QPointF) -> None:
-        most = round(self._most_scroll())
-        if most <= 0:
-            if self._bar is not None:
-                self._bar.hide()
-                self._bar.deleteLater()
-                self._bar = None
-            return
-        if self._bar is None:
-            self._bar = QScrollBar(Qt.Orientation.Horizontal, host)
-            self._bar.setSingleStep(round(self._metrics.horizontalAdvance("m") * 4))
-            self._bar.valueChanged.connect(self._on_scrolled)
-            self._bar.show()
-        self._bar.setRange(0, most)
-        self._bar.setPageStep(round(self._width))
-        left = origin.x() + self.leaf.indent_px * self.scale
-        bottom = origin.y() + self.height
-        self._bar.setGeometry(
-            round(left + 8), round(bottom - _SCROLL_BAR_PX - 2), round(self._width - 16), _SCROLL_BAR_PX
-        )
+    def _bar_area(self, origin: QPointF) -> QRect:
+        left = origin.x() + self.leaf.indent_px * self.scale + 8
+        top = origin.y() + self.height - BAR_HEIGHT_PX - 2
+        return QRect(round(left), round(top), round(self._width - 16), BAR_HEIGHT_PX)
 
-    def _on_scrolled(self, value: int) -> None:
-        self._scroll = float(value)
+    def _on_scrolled(self) -> None:
         if self._host is not None:
             self._host.update()
 

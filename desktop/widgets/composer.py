@@ -6,13 +6,13 @@ from typing import Literal, assert_never
 
 from PySide6.QtCore import QEvent, QMimeData, QPointF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QColor,
     QFocusEvent,
     QFontMetricsF,
     QInputMethodEvent,
     QKeyEvent,
     QPainter,
     QPaintEvent,
-    QPalette,
     QResizeEvent,
     QTextBlockFormat,
     QTextCursor,
@@ -24,7 +24,7 @@ from desktop.widgets.buttons import Button
 from desktop.widgets.cards import Card
 from desktop.widgets.memory_bar import MemoryBar, MemoryPart, MemoryState
 from desktop.widgets.text import Text
-from desktop.widgets.theme import scaled
+from desktop.widgets.theme import scaled, theme_of
 
 ComposerMode = Literal["ready", "replying", "stoppable_now", "off"]
 """Ready to send; a reply grows; it was asked to stop and does not; nothing can be sent now."""
@@ -117,7 +117,7 @@ class ComposerText(QTextEdit):
         super().paintEvent(event)
         if self._placeholder and self.document().isEmpty() and not self._is_composing:
             painter = QPainter(self.viewport())
-            painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
+            painter.setPen(QColor(theme_of(self).ink3))
             painter.setFont(self.font())
             metrics = QFontMetricsF(self.font())
             shown = metrics.elidedText(self._placeholder, Qt.TextElideMode.ElideRight, self.viewport().width())

@@ -128,6 +128,8 @@ class _Flattener:
 
     def _add(self, leaf: Leaf) -> None:
         level = self._levels[-1]
+        if leaf.kind in {"code", "table"} and self._leaves and self._leaves[-1].space_after_px == TIGHT_SPACE_PX:
+            self._leaves[-1] = replace(self._leaves[-1], space_after_px=6)
         self._leaves.append(replace(leaf, indent_px=level.indent_px, quote_bars_px=level.bars, marker=self._marker))
         self._marker = ""
 

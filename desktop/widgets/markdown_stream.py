@@ -89,8 +89,7 @@ class MarkdownStream:
         if not tokens:
             return
         starts = _line_starts(tail)
-        self._freeze(tokens, starts)
-        rest = _segments(tokens)[-1]
+        rest = self._freeze(tokens, starts)
         if self._open_fence(rest, tail, base, starts):
             return
         if not self._is_complete and len(tail) > LONGEST_PARAGRAPH and rest[0].type == "paragraph_open":
@@ -98,8 +97,8 @@ class MarkdownStream:
             return
         self.leaves.extend(self._decided(leaves_of(rest, first_number=self._next_number)))
 
-    def _freeze(self, tokens: Sequence[Token], starts: list[int]) -> None:
-        """Keeps every segment but the last for good and moves the start of the tail behind them."""
+    def _freeze(self, tokens: Sequence[Token], starts: list[int]) -> list[Token]:
+        """Keeps all that something has followed, moves the start of the tail behind it, and answers the rest."""
         segments = _segments(tokens)
         last = segments[-1]
         cut_line = last[0].map[0] if last[0].map else 0
@@ -113,9 +112,10 @@ class MarkdownStream:
         if offset > self._frozen_offset:
             self._frozen_offset = offset
             self._frozen_leaves = len(self.leaves)
+        return last
 
     def _freeze_items(self, segment: list[Token], items: list[list[Token]]) -> int:
-        """Freezes all items of a list but the last, and answers the line on which that one begins."""
+        """Moves all items of a list but the last from `segment` to the frozen leaves; answers where that one begins."""
         opening, closing = segment[0], segment[-1]
         done = [opening, *(token for item in items[:-1] for token in item), closing]
         leaves = leaves_of(done, first_number=self._next_number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPoint, QSize, Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSpacerItem, QWidget
 
 from desktop.widgets.buttons import Button, IconButton
 from desktop.widgets.text import Text
@@ -90,7 +90,8 @@ class ActionRow(QWidget):
             row.addWidget(widget)
         row.addWidget(self._lead)
         row.addWidget(self._continue)
-        row.addSpacing(0)
+        self._gap = QSpacerItem(0, 0)
+        row.addItem(self._gap)
         row.addWidget(self._footer, 1)
         self._copy.clicked.connect(self.copy_clicked)
         self._again.clicked.connect(self.again_clicked)
@@ -110,7 +111,10 @@ class ActionRow(QWidget):
         self._more.setVisible(not is_growing and bool(self._entries))
         is_unfinished = item.state in {"interrupted", "stopped"}
         self._continue.setVisible(is_unfinished and can_continue)
-        self._lead.setFixedWidth(0 if is_growing else 6)
+        self._gap.changeSize(6 if is_unfinished and can_continue else 0, 0)
+        row = self.layout()
+        if row is not None:
+            row.invalidate()
         self._footer.set_text(self._words(item))
 
     def controls(self) -> list[QWidget]:

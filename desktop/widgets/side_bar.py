@@ -15,7 +15,7 @@ from desktop.widgets.conversation_list import ConversationEntry, ConversationLis
 from desktop.widgets.icons import draw_icon, mark_pixmap
 from desktop.widgets.memory_bar import MemoryBar, MemoryState
 from desktop.widgets.text import Text
-from desktop.widgets.theme import scaled, text_font, theme_of
+from desktop.widgets.theme import Theme, scaled, text_font, theme_of
 
 WIDTH_PX = 256
 
@@ -93,6 +93,10 @@ class WideButton(Button):
     def _content_left(self, content_width: int) -> float:
         del content_width
         return self._left_px
+
+    def _colors(self, theme: Theme) -> tuple[str, str, str]:
+        """The page that is shown is marked like the conversation that is open."""
+        return (theme.select, "", theme.ink) if self.isChecked() else super()._colors(theme)
 
 
 class SearchField(QLineEdit):

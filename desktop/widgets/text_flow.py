@@ -9,6 +9,7 @@ design's heights, which Qt's rich text cannot.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from unicodedata import bidirectional
 
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QTextCharFormat, QTextLayout, QTextOption
@@ -17,7 +18,7 @@ from desktop.widgets.markdown import Run, Runs
 from desktop.widgets.theme import Theme, code_font, text_font
 
 UNLIMITED_PX = 1_000_000.0
-_CODE_PAD_PX = 3.0
+_CODE_PAD_PX = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,9 @@ class TextFlow:
         option.setWrapMode(
             QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere if style.wraps else QTextOption.WrapMode.NoWrap
         )
+        if _is_right_to_left(self.text):
+            option.setTextDirection(Qt.LayoutDirection.RightToLeft)
+            option.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignAbsolute)
         option.setTabStopDistance(metrics.horizontalAdvance(" ") * 4)
         self._layout.setTextOption(option)
         self._layout.setCacheEnabled(True)
@@ -179,6 +183,14 @@ class TextFlow:
 def _x(value: object) -> float:
     """`QTextLine.cursorToX` answers a number or a pair, depending on the binding's version."""
     return float(value[0]) if isinstance(value, (tuple, list)) else float(value)  # type: ignore[arg-type]
+
+
+def _is_right_to_left(text: str) -> bool:
+    """The direction of the first letter that has one, as Unicode prescribes for a paragraph."""
+    if text.isascii():
+        return False
+    strong = (kind for kind in map(bidirectional, text[:200]) if kind in {"L", "R", "AL"})
+    return next(strong, "L") != "L"
 
 
 def utf16_slice(text: str, start: int, end: int) -> str:

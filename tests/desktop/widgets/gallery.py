@@ -73,6 +73,113 @@ def transcript() -> Transcript:
     return widget
 
 
+MIXED = """# Erste Überschrift
+
+Ein Absatz mit *kursiv*, **fett**, ***beides***, ~~gestrichen~~, `inline code`, [einem Link](https://example.org) und
+Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichenverordnungsentwurfsvorlagenbearbeitungsstelle_ohne_Leerzeichen.
+
+中文段落：你好，世界。这是一个测试，包含 **粗体** 和 `代码`。 👩‍👩‍👧‍👦 🇩🇪 👍🏽 emoji
+
+مرحبا بالعالم، هذا نص عربي **غامق** مع كلمات English في الوسط.
+
+1. First
+2. Second with code:
+   ```bash
+   pip install something --with-a-very-long-option=value --and-another-one=/usr/local/share/very/long/path --dry-run
+   ```
+3. Third
+   - nested
+     - deeper
+   - [ ] open task
+10. Tenth
+
+- [x] done
+- [ ] to do
+
+> A quote with *style*.
+>
+> > nested quote
+>
+> - and a list
+
+| A very wide table | with many | columns that | do not | fit into | the column | of a reply | at all | really |
+|---|---|---|---|---|---|---|---|---|
+| Wert_eins_ohne_Leerzeichen | Wert_zwei_lang_lang | 3 | 4 | Wert_fuenf_lang | 6 | 7 | 8 | 9 |
+
+---
+
+<b>raw html</b> & ![a picture](https://example.org/cat.png) `a -> b != c`
+"""
+
+
+def messages() -> QWidget:
+    widget = Transcript()
+    widget.resize(900, 1500)
+    widget.set_messages(
+        [
+            MessageItem("1", "user", "Kurz"),
+            MessageItem("2", "assistant", MIXED, footer="15 words a second"),
+        ]
+    )
+    return widget
+
+
+def states() -> QWidget:
+    widget = Transcript()
+    widget.resize(900, 1100)
+    widget.set_reply_entries([MenuEntry("x", "Show the numbers")])
+    widget.set_messages(
+        [
+            MessageItem("1", "user", "One line\nand another\n\n    indented code\n" + "word " * 60),
+            MessageItem("2", "assistant", "Half a rep", state="stopped", footer="12 words a second"),
+            MessageItem("3", "assistant", "The other half", state="interrupted", thinking="x", thinking_seconds=75),
+            MessageItem(
+                "4",
+                "assistant",
+                "So far so",
+                state="failed",
+                error_title="The model stopped: the computer ran out of memory.",
+                error_advice="Your conversation is saved. Close other apps, or continue with less context.",
+                error_details="SIGKILL",
+            ),
+            MessageItem("5", "user", "你好，请写一首诗。"),
+            MessageItem("6", "assistant", "", thinking="Let me think.", state="growing", status="Thinking"),
+            MessageItem("7", "assistant", "", state="growing", status="Reading your message: 40 %"),
+            MessageItem(
+                "8",
+                "assistant",
+                "The answer.\n\n```py\nprint(",
+                thinking="First the **rate**.\n\n- one\n- two",
+                thinking_seconds=4,
+                state="growing",
+            ),
+        ]
+    )
+    widget._on_thinking_toggled("8", is_open=True)
+    return widget
+
+
+def composers() -> QWidget:
+    window = QWidget()
+    window.resize(760, 760)
+    column = QVBoxLayout(window)
+    column.setSpacing(16)
+    for mode, text, share in (
+        ("ready", "", 0.0),
+        ("ready", "A line", 0.5),
+        ("replying", "A next question\nin two lines", 0.81),
+        ("stoppable_now", "你好 " * 40, 1.0),
+        ("off", "\n".join(f"line {number}" for number in range(12)), None),
+    ):
+        composer = Composer()
+        composer.set_text(text)
+        composer.set_mode(mode)
+        composer.set_space(share)
+        column.addWidget(composer)
+    column.addStretch(1)
+    return window
+
+
 GB = 1024**3
 PARTS = (
     MemoryPart("other", int(4.6 * GB), "Other apps"),
@@ -215,7 +322,14 @@ def components() -> QWidget:
     return window
 
 
-PICTURES = {"transcript": transcript, "chat": chat, "components": components}
+PICTURES = {
+    "transcript": transcript,
+    "messages": messages,
+    "states": states,
+    "composers": composers,
+    "chat": chat,
+    "components": components,
+}
 
 
 def main(arguments: list[str]) -> int:
