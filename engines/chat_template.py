@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import jinja2
 import jinja2.ext
@@ -37,7 +37,7 @@ PLAIN_TEMPLATE = (
 class _GenerationTag(jinja2.ext.Extension):
     """Accepts transformers' `{% generation %}` blocks; they mark the assistant's words for training, nothing more."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 - Jinja declares it as an instance variable
 
     def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node | list[jinja2.nodes.Node]:
         line = next(parser.stream).lineno

@@ -46,11 +46,14 @@ class ReplyText:
         return self._collect(self._splitter.feed(self._decoder.decode(data)))
 
     def flush(self) -> list[Piece]:
-        """The rest, at the end of the reply. Bytes that never became a character appear as U+FFFD."""
+        """The rest, at the end of the reply.
+
+        Bytes of a character that is not whole are left out: a reply that was stopped between the two tokens of an
+        emoji shows nothing for it, and goes on with a whole one when it is continued.
+        """
         if self.stopped:
             return []
-        rest = self._decoder.decode(b"", True)
-        pieces = self._collect(self._splitter.feed(rest) + self._splitter.flush())
+        pieces = self._collect(self._splitter.flush())
         if self._held and not self.stopped:
             pieces.append(Piece(self._held, self._held_kind))
             self._held = ""

@@ -204,7 +204,9 @@ class EngineWorker:
 
     def _list_devices(self, message: ListDevices) -> None:
         try:
-            devices = create(message.engine).devices()
+            engine = create(message.engine)
+            devices = engine.devices()
+            engine.close()
         except BaseException as error:  # noqa: BLE001 - the border: whatever a backend raises becomes a message
             self._channel.send(_failed(message.request_id, error))
         else:

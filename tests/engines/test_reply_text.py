@@ -51,8 +51,12 @@ def test_plain_text_is_not_held_back() -> None:
     assert [piece.text for piece in reply.feed("世".encode())] == ["世"]
 
 
-def test_bytes_that_never_become_a_character_are_marked_at_the_end() -> None:
-    assert run([b"a", b"\xf0\x9f"]) == [Piece("a"), Piece("\ufffd")]
+def test_a_character_that_is_not_whole_at_the_end_is_left_out() -> None:
+    assert run([b"a", b"\xf0\x9f"]) == [Piece("a")]
+
+
+def test_bytes_that_are_no_character_in_the_middle_are_marked() -> None:
+    assert "".join(piece.text for piece in run([b"a\xff", b"b"])) == "a\ufffdb"
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -1,12 +1,13 @@
 """Prefix reuse: never wrong, for every kind of cache. Logits after reuse are compared with those of a full re-read.
 
 Tolerance. What is compared is the same forward pass over the same tokens; where both sides use the same batches the
-difference was exactly 0 in every case measured here, and 1e-3 is allowed. A reply is evaluated token by token and
-re-read in batches, which are other kernels with other roundings of the quantized activations: SmolLM2 (Q4_1) then
-moves by up to 1.22 logits over 512 positions, of a standard deviation of 2.6; 2 is allowed. A rollback can leave the sliding-window
-cells in another order, which changes the order of summation: Gemma 3 270M (Q4_K_M) then moves by up to 3.4 logits over
-512 positions, of a standard deviation of 4.0, about as much as it moves when only the batch split changes; 5 is
-allowed. An emptied window moves it by more than 16 (measured by `test_a_wrongly_emptied_window_would_be_caught`).
+difference was exactly 0 in every case measured here, and 1e-3 is allowed. A reply is evaluated token by token and re-
+read in batches, which are other kernels with other roundings of the quantized activations: SmolLM2 (Q4_1) then moves
+by up to 1.22 logits over 512 positions, of a standard deviation of 2.6; 2 is allowed. A rollback can leave the
+sliding-window cells in another order, which changes the order of summation: Gemma 3 270M (Q4_K_M) then moves by up to
+3.4 logits over 512 positions, of a standard deviation of 4.0, about as much as it moves when only the batch split
+changes; 5 is allowed. An emptied window moves it by more than 16 (measured by
+`test_a_wrongly_emptied_window_would_be_caught`).
 """
 
 from __future__ import annotations
