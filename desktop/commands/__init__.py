@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from desktop.core.version import snug_version
 from engines.errors import EngineError
 
 OpenWindow = Callable[[AppPaths], int]
+
+_NOTHING_CHOSEN = argparse.Namespace(command=None, data_dir=None)
+"""Just `snug`: the window opens sooner when the commands are not even imported."""
 
 EXAMPLES = """\
 examples:
@@ -48,7 +52,7 @@ def run(
     """
     environment = os.environ if environment is None else environment
     terminal = Terminal.of_this_process()
-    chosen = build_parser().parse_args(arguments)
+    chosen = build_parser().parse_args(arguments) if arguments else _NOTHING_CHOSEN
     if paths is None or chosen.data_dir is not None:
         paths = AppPaths.make(chosen.data_dir)
     if chosen.command is None:
@@ -115,3 +119,10 @@ def _guarded(chosen: argparse.Namespace, paths: AppPaths, terminal: Terminal) ->
     except KeyboardInterrupt:
         terminal.say()
         return ExitCode.INTERRUPTED
+    except Exception:  # noqa: BLE001 - the outermost border: a fault of ours ends in words, too
+        terminal.say_error(
+            "Snug met a fault of its own.",
+            "Try again. If it happens again, report it with the lines below.",
+            traceback.format_exc(),
+        )
+        return ExitCode.ERROR

@@ -20,7 +20,7 @@ from desktop.commands.chat_input import COMMANDS, HELP, Command, as_command, rea
 from desktop.commands.chat_record import ChatRecord
 from desktop.commands.chat_session import ChatChoices, ChatSession, describe_usage
 from desktop.commands.exit_codes import ExitCode, exit_code_for
-from desktop.commands.terminal import Terminal
+from desktop.commands.terminal import MAXIMUM_PIPED_CHARACTERS, PipedTextTooLongError, Terminal
 from desktop.core.conversations.store import Store
 from desktop.core.errors import StorageError
 from desktop.core.logs import engine_log_path
@@ -83,7 +83,14 @@ def open_chat(arguments: argparse.Namespace, paths: AppPaths, terminal: Terminal
     for problem in problems:
         terminal.say(problem)
     paths = paths.with_models_directory(settings.models_directory)
-    prompt = _whole_prompt(arguments, terminal)
+    try:
+        prompt = _whole_prompt(arguments, terminal)
+    except PipedTextTooLongError:
+        terminal.say_error(
+            "What is piped in is too long for any model.",
+            f"Pipe in less than {MAXIMUM_PIPED_CHARACTERS:,} characters.",
+        )
+        return ExitCode.USAGE
     is_conversation = prompt is None
     if prompt is not None and not prompt.strip():
         terminal.say_error(

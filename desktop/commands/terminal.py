@@ -15,6 +15,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from desktop.core.errors import StorageError
+
+MAXIMUM_PIPED_CHARACTERS = 16 * 1024 * 1024
+"""More than any context holds; a pipe may have no end at all."""
 PROGRESS_AFTER_SECONDS = 0.5
 """Work that is shorter shows no progress."""
 _PROGRESS_INTERVAL_SECONDS = 0.1
@@ -23,6 +27,14 @@ _DIM = "\x1b[2m"
 _PLAIN = "\x1b[0m"
 _CLEAR_LINE = "\r\x1b[K"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class OutputError(StorageError):
+    """Standard output cannot be written, for example because it goes to a full disk."""
+
+
+class PipedTextTooLongError(Exception):
+    """Standard input does not end within `MAXIMUM_PIPED_CHARACTERS`."""
 
 
 class Terminal:
@@ -65,7 +77,10 @@ class Terminal:
         return self.output_is_terminal and self._has_styles
 
     def write(self, text: str, *, dim: bool = False) -> None:
-        """A stretch of a reply or of a report, at once. Raises BrokenPipeError when nobody reads any more."""
+        """A stretch of a reply or of a report, at once.
+
+        Raises BrokenPipeError when nobody reads any more, OutputError when it cannot be written.
+        """
         if text == "":
             return
         self.clear_progress()
@@ -121,8 +136,13 @@ class Terminal:
             self._message(_CLEAR_LINE)
 
     def read_all(self) -> str:
-        """Everything that is piped in, without a byte order mark and with plain line ends."""
-        text = self._stdin.read() if self._stdin is not None else ""
+        """Everything that is piped in, without a byte order mark and with plain line ends.
+
+        Raises PipedTextTooLongError.
+        """
+        text = self._stdin.read(MAXIMUM_PIPED_CHARACTERS + 1) if self._stdin is not None else ""
+        if len(text) > MAXIMUM_PIPED_CHARACTERS:
+            raise PipedTextTooLongError
         return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
     def read_line(self, prompt: str) -> str:
@@ -156,11 +176,17 @@ class Terminal:
         try:
             self._stdout.write(text)
             self._stdout.flush()
+        except BrokenPipeError:
+            raise
         except OSError as error:
             # Windows calls a pipe without a reader an invalid argument.
             if error.errno == errno.EINVAL:
                 raise BrokenPipeError(errno.EPIPE, "nobody reads the output") from None
-            raise
+            raise OutputError(
+                "The output could not be written.",
+                "Check that the disk it goes to is connected and not full.",
+                error.strerror or str(error),
+            ) from error
 
     def _message(self, text: str) -> None:
         try:

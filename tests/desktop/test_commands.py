@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from desktop.commands import build_parser, run
+from desktop.commands import build_parser, doctor, run
 from desktop.core.paths import AppPaths
 from desktop.core.version import snug_version
 
@@ -58,6 +58,20 @@ def test_no_command_opens_the_window_with_the_chosen_paths(tmp_path: Path) -> No
     assert run(["--data-dir", str(tmp_path / "other")], open_window=open_window, environment=display) == 17
     assert run([], AppPaths.make(tmp_path / "given"), open_window=open_window, environment=display) == 17
     assert [paths.data_directory.name for paths in opened] == ["other", "given"]
+
+
+def test_a_fault_of_our_own_ends_in_words_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(doctor, "open_doctor", fail)
+
+    assert run(["doctor"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("snug: Snug met a fault of its own.\n")
+    assert "nobody thought of this" in shown
 
 
 def test_without_a_display_and_with_a_pipe_the_pipe_is_answered(data_directory: Path) -> None:

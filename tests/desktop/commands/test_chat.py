@@ -15,7 +15,7 @@ import pytest
 from desktop.commands import run
 from desktop.core.conversations.store import Store
 from desktop.core.conversations.values import StoredMessage
-from engines.lease import Lease
+from engines.lease import Lease, read_leases
 
 Snug = Callable[..., subprocess.CompletedProcess[str]]
 Script = Callable[..., Path]
@@ -247,6 +247,55 @@ def test_wrong_settings_are_said_and_the_rest_obeyed(snug: Snug, script: Script,
 
     assert done.stdout == "I am a teacher.\n"
     assert "temperature" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_under_the_output_is_said(script: Script) -> None:
+    command = [sys.executable, "-m", "desktop", "chat", "--model", str(script()), "Hello"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("snug: The output could not be written.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the pipe without an end is a Unix tool")
+def test_a_pipe_without_an_end_is_refused(script: Script) -> None:
+    command = [sys.executable, "-m", "desktop", "chat", "--model", str(script()), "Hello"]
+    with subprocess.Popen(["yes", "word " * 100], stdout=subprocess.PIPE) as endless:
+        done = subprocess.run(
+            command, stdin=endless.stdout, capture_output=True, encoding="utf-8", timeout=30, check=False
+        )
+        assert endless.stdout is not None
+        endless.stdout.close()
+        endless.wait()
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("snug: What is piped in is too long for any model.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a killed process gives no signal")
+def test_a_killed_chat_leaves_its_words_and_nothing_else(
+    script: Script, data_directory: Path, wait_until: Callable[[Callable[[], bool]], None]
+) -> None:
+    slow = script('format = 1\n[[reply]]\ntext = "word "\nrepeat = 10000\ntoken_seconds = 0.05\n')
+    command = [sys.executable, "-m", "desktop", "chat", "--model", str(slow), "--save", "Go"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(20)
+        engines = psutil.Process(process.pid).children()
+        # 250 ms later the first words are on disk; by then the reply has grown by about five words.
+        process.stdout.read(50)
+        process.kill()
+
+    assert len(engines) == 1
+    wait_until(lambda: not engines[0].is_running())
+    assert read_leases(data_directory / "leases") == ()
+    ((_, reply),) = messages(data_directory)
+    assert reply.state == "interrupted"
+    assert reply.text.startswith("word word word word")
 
 
 @pytest.mark.model

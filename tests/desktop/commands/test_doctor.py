@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from desktop.commands import doctor_facts
 from desktop.commands.doctor import report
 from desktop.commands.doctor_facts import Facts, collect
 from desktop.commands.terminal import Terminal
@@ -73,7 +74,8 @@ def test_problems_end_the_report_and_set_the_exit_status(snug: Snug, data_direct
     assert done.stdout.endswith("\nProblem: half is not complete: the file is empty.\n")
 
 
-def test_a_limit_a_lease_and_a_missing_starter_are_shown(data_directory: Path) -> None:
+def test_a_limit_a_lease_and_a_missing_starter_are_shown(data_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_facts, "installed", lambda: ())
     lease = Lease(
         pid=7,
         process_created_at=0.0,

@@ -22,6 +22,12 @@ def paths(data_directory: Path) -> AppPaths:
     return AppPaths.make(data_directory)
 
 
+@pytest.fixture
+def _no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing devices loads the native library, which takes a second."""
+    monkeypatch.setattr(doctor_facts, "installed", lambda: ())
+
+
 def look(paths: AppPaths) -> Facts:
     return collect(paths, {"LANG": "de_DE.UTF-8", "QT_QPA_PLATFORM": "offscreen"}, TERMINAL)
 
@@ -42,11 +48,6 @@ def test_a_sound_installation_has_no_problems(paths: AppPaths) -> None:
     assert facts.environment.language == "de_DE.UTF-8"
     assert facts.environment.display
     assert not paths.data_directory.exists()
-
-
-def test_native_engines_stay_out_of_this_process(paths: AppPaths) -> None:
-    look(paths)
-
     assert not {"llama_cpp", "mlx", "huggingface_hub"} & set(sys.modules)
 
 
@@ -88,6 +89,7 @@ def test_an_engine_that_cannot_even_be_started_is_an_answer_too(monkeypatch: pyt
     assert "could not be started" in ask_engine_process().problem
 
 
+@pytest.mark.usefixtures("_no_devices")
 def test_models_in_memory_are_listed(paths: AppPaths) -> None:
     leases = Leases(paths.leases_directory, "window", memory_now=lambda: Memory(1 << 40, 1 << 40))
 
@@ -97,6 +99,7 @@ def test_models_in_memory_are_listed(paths: AppPaths) -> None:
     assert (lease.model_name, lease.pid) == ("Giant", os.getpid())
 
 
+@pytest.mark.usefixtures("_no_devices")
 def test_a_folder_that_may_not_be_written_is_a_problem(paths: AppPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     # The tests may run as a user who may write everywhere.
     monkeypatch.setattr(os, "access", lambda *_: False)

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from desktop.commands.terminal import Terminal, harmless
+from desktop.commands import terminal as terminal_module
+from desktop.commands.terminal import OutputError, PipedTextTooLongError, Terminal, harmless
 
 
 class FakeTerminal(io.StringIO):
@@ -159,8 +160,9 @@ def test_a_full_disk_is_not_taken_for_a_reader_that_went_away() -> None:
         def write(self, text: str) -> int:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError) as raised:
         Terminal(None, Full(), io.StringIO(), {}).write("text")
+    assert raised.value.details == "No space left on device"
 
 
 def test_piped_text_comes_without_byte_order_mark_and_with_plain_line_ends() -> None:
@@ -168,6 +170,14 @@ def test_piped_text_comes_without_byte_order_mark_and_with_plain_line_ends() -> 
 
     assert terminal.read_all() == "one\ntwo\n"
     assert Terminal(None, io.StringIO(), io.StringIO(), {}).read_all() == ""
+
+
+def test_a_pipe_without_an_end_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal_module, "MAXIMUM_PIPED_CHARACTERS", 4)
+
+    assert Terminal(io.StringIO("1234"), io.StringIO(), io.StringIO(), {}).read_all() == "1234"
+    with pytest.raises(PipedTextTooLongError):
+        Terminal(io.StringIO("12345"), io.StringIO(), io.StringIO(), {}).read_all()
 
 
 def test_a_prompt_never_goes_into_a_file() -> None:
