@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any
 
 import msgspec
+import pytest
 
 from desktop.commands import doctor_facts
 from desktop.commands.doctor import report
