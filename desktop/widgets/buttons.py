@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QEnterEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from desktop.widgets.icons import draw_icon
-from desktop.widgets.theme import Theme, scaled, text_font, theme_of
+from desktop.widgets.theme import Theme, is_size_change, scaled, text_font, theme_of
 
 ButtonKind = Literal["normal", "primary", "quiet", "danger"]
 ButtonSize = Literal["normal", "small", "big", "tiny"]
@@ -89,7 +89,7 @@ class Button(QPushButton):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ApplicationFontChange:
+        if is_size_change(event):
             self._apply_font()
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -6,7 +6,7 @@ from PySide6.QtCore import QEvent, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
-from desktop.widgets.theme import scaled, theme_of
+from desktop.widgets.theme import is_size_change, scaled, theme_of
 
 _CARD_RADIUS_PX = 12
 
@@ -57,7 +57,7 @@ class Column(QWidget):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ApplicationFontChange:
+        if is_size_change(event):
             self._content.setMaximumWidth(scaled(self._most_width_px))
 
 

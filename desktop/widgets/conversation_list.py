@@ -32,7 +32,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.widgets.icons import draw_icon
-from desktop.widgets.theme import scaled, text_font, theme_of
+from desktop.widgets.theme import is_size_change, scaled, text_font, theme_of
 
 Index = QModelIndex | QPersistentModelIndex
 ID_ROLE = Qt.ItemDataRole.UserRole
@@ -271,7 +271,7 @@ class ConversationList(QListView):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ApplicationFontChange:
+        if is_size_change(event):
             self.scheduleDelayedItemsLayout()
 
     def _skip_heads(self, key: int) -> None:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QMenu, QPushButton, QSizePolicy, QWidget
 from desktop.widgets.icons import draw_icon
 from desktop.widgets.memory_bar import MemoryBar, MemoryState
 from desktop.widgets.message_parts import MenuEntry
-from desktop.widgets.theme import scaled, text_font, theme_of
+from desktop.widgets.theme import is_size_change, scaled, text_font, theme_of
 
 _HEIGHT_PX = 40
 _PAD_LEFT_PX, _PAD_RIGHT_PX, _GAP_PX = 12, 10, 12
@@ -70,7 +70,7 @@ class ModelSwitcher(QPushButton):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ApplicationFontChange:
+        if is_size_change(event):
             self.updateGeometry()
             self._place()
 

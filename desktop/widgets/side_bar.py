@@ -15,7 +15,7 @@ from desktop.widgets.conversation_list import ConversationEntry, ConversationLis
 from desktop.widgets.icons import draw_icon, mark_pixmap
 from desktop.widgets.memory_bar import MemoryBar, MemoryState
 from desktop.widgets.text import Text
-from desktop.widgets.theme import Theme, scaled, text_font, theme_of
+from desktop.widgets.theme import Theme, is_size_change, scaled, text_font, theme_of
 
 WIDTH_PX = 256
 
@@ -212,7 +212,7 @@ class SideBar(QFrame):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ApplicationFontChange:
+        if is_size_change(event):
             self._apply_width()
 
     def _build(self) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from desktop.widgets.markdown import LINE_BREAK, Run
 from desktop.widgets.text_flow import FlowStyle, TextFlow
-from desktop.widgets.theme import Theme, scaled, text_font, theme_of
+from desktop.widgets.theme import Theme, is_size_change, scaled, text_font, theme_of
 
 TextRole = Literal[
     "first", "page", "section", "conversation", "interface", "strong", "secondary", "hint", "hint_strong"
@@ -117,7 +117,7 @@ class Text(QLabel):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.ApplicationFontChange:
+        if is_size_change(event):
             self._apply_role()
 
     def paintEvent(self, event: QPaintEvent) -> None:

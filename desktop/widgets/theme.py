@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal, assert_never
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -179,6 +179,14 @@ def text_scale() -> float:
 def scaled(pixels: float) -> int:
     """A length of the design in pixels at the present text size."""
     return round(pixels * text_scale())
+
+
+def is_size_change(event: QEvent) -> bool:
+    """Whether a change event may mean another text size.
+
+    Qt sends ApplicationFontChange only to some widgets; the new style sheet that comes with a new size reaches all.
+    """
+    return event.type() == QEvent.Type.StyleChange
 
 
 def text_font(size_px: float, weight: int = 400, *, display: bool = False, tabular: bool = True) -> QFont:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
@@ -17,7 +17,7 @@ from desktop.widgets.buttons import Button
 from desktop.widgets.height_index import HeightIndex
 from desktop.widgets.message_parts import MenuEntry
 from desktop.widgets.message_view import COLUMN_PX, SIDE_PX, MessageStreams, MessageView
-from desktop.widgets.theme import scaled
+from desktop.widgets.theme import is_size_change, scaled, text_scale
 from desktop.widgets.transcript_model import MessageItem, TranscriptModel
 
 _END_TOLERANCE_PX = 4
@@ -65,6 +65,9 @@ class Transcript(QAbstractScrollArea):
         self._shown: set[int] = set()
         self._is_placing = False
         self._width = 0
+        self._scale = text_scale()
+        self._look_timer = QTimer(self, singleShot=True, interval=0)
+        self._look_timer.timeout.connect(self._on_size_changed)
         self._pill = Button(self.tr("New text below"), icon_name="down", size="small", parent=self)
         self._pill.hide()
         self._pill.clicked.connect(self.scroll_to_end)
@@ -139,8 +142,12 @@ class Transcript(QAbstractScrollArea):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.ApplicationFontChange}:
-            self._refresh_look(new_size=event.type() == QEvent.Type.ApplicationFontChange)
+        if event.type() == QEvent.Type.PaletteChange:
+            self._refresh_look()
+        elif is_size_change(event) and text_scale() != self._scale:
+            # The parts of messages hear of it after this widget, so placing waits for them.
+            self._scale = text_scale()
+            self._look_timer.start()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         bar = self.verticalScrollBar()
@@ -426,10 +433,12 @@ class Transcript(QAbstractScrollArea):
         bar.setValue(round(top + offset + _TOP_SPACE_PX))
         self._is_placing = False
 
-    def _refresh_look(self, *, new_size: bool) -> None:
+    def _on_size_changed(self) -> None:
+        self._estimate_all()
+        self._refresh_look()
+
+    def _refresh_look(self) -> None:
         anchor = self._anchor() if self._width > 0 else None
-        if new_size:
-            self._estimate_all()
         for index, view in self._views.items():
             view.set_view_width(self._width)
             view.refresh_look()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from PySide6.QtGui import QCursor
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -16,6 +17,8 @@ def look(qapp: QApplication) -> Iterator[ThemeController]:
     """The light look at 100 %; tests may change it."""
     controller = ThemeController(qapp, "light")
     controller.apply()
+    # The pointer rests beside every window, so that nothing looks as if it were hovered.
+    QCursor.setPos(5000, 5000)
     yield controller
     qapp.setStyleSheet("")
     controller.deleteLater()

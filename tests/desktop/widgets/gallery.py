@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  (Chinese text has Chinese punctuation)
 """Renders every widget to PNG files, light and dark, for people to look at.
 
 Usage: QT_QPA_PLATFORM=offscreen python tests/desktop/widgets/gallery.py FOLDER [name ...]

@@ -63,9 +63,7 @@ def test_enter_of_an_input_method_never_sends(composer: Composer, qtbot: QtBot) 
 
 def test_a_held_enter_key_does_not_send_again_and_again(composer: Composer, qtbot: QtBot) -> None:
     composer.set_text("Hello")
-    repeated = QKeyEvent(
-        QEvent.Type.KeyPress, Qt.Key.Key_Return, Qt.KeyboardModifier.NoModifier, "\r", autorep=True
-    )
+    repeated = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Return, Qt.KeyboardModifier.NoModifier, "\r", autorep=True)
     with qtbot.assertNotEmitted(composer.submitted):
         QApplication.sendEvent(composer.text_field(), repeated)
 
