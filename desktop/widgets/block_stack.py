@@ -53,7 +53,7 @@ class BlockStack:
 
     def set_leaves(self, leaves: Sequence[Leaf], first_changed: int = 0, *, is_growing: bool = False) -> None:
         """Shows `leaves`; those before `first_changed` are known to be what they were."""
-        last_was_growing = self._growing
+        last_was_growing, old_last = self._growing, len(self._leaves) - 1
         keep = min(first_changed, len(self._leaves))
         for index in range(keep, len(leaves)):
             leaf = leaves[index]
@@ -71,8 +71,9 @@ class BlockStack:
             grown = self._blocks[last_was_growing]
             if isinstance(grown, CodeBlock):
                 grown.freeze()
-        if self._leaves:
-            self._measure_if_kept(len(self._leaves) - 1)
+        for index in {old_last, len(self._leaves) - 1}:
+            if 0 <= index < len(self._leaves) and (self._measured[index] or self._growing == index):
+                self._measure_if_possible(index)
 
     def set_width(self, width: float) -> None:
         """Another width: heights so far become estimates."""
@@ -230,8 +231,8 @@ class BlockStack:
             self._heights.set(index, self._estimate(leaf))
             self._measured[index] = False
 
-    def _measure_if_kept(self, index: int) -> None:
-        if self._width > 0 and not self._measured[index] and self._growing >= 0:
+    def _measure_if_possible(self, index: int) -> None:
+        if self._width > 0:
             self._measure(index)
 
     def _measure(self, index: int) -> None:
@@ -269,8 +270,10 @@ class BlockStack:
         return (first, last) if last > first else None
 
     def _space_after(self, index: int) -> float:
-        is_last = index == len(self._leaves) - 1
-        return 0.0 if is_last and self._growing < 0 else self._leaves[index].space_after_px * self._scale
+        # A card at the end brings its own edge; the space after it belongs to what follows.
+        if index == len(self._leaves) - 1 and self._leaves[index].kind == "code":
+            return 0.0
+        return self._leaves[index].space_after_px * self._scale
 
     def _draw_quote_bars(self, painter: QPainter, index: int, at: QPointF) -> None:
         leaf = self._leaves[index]
