@@ -22,7 +22,7 @@ FORBIDDEN = {
     ),
     "path of one machine": re.compile(
         r"(?<![\w.~-])/("
-        + "|".join(["ro" + "ot/", "wo" + "rk/", "ho" + r"me/[a-z]", "Us" + r"ers/[a-z]"])
+        + "|".join(["ro" + "ot/", "wo" + "rk/", "ho" + r"me/[a-z]", "Us" + r"ers/[a-z]", r"tm" + r"p/(?!\.X11)"])
         + r")|\bC:\\"
         + "Users"
     ),
