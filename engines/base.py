@@ -55,7 +55,7 @@ class GenerationOptions:
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     repeat_last_tokens: int = 64
-    """How many tokens back the three penalties look."""
+    """How many tokens back the three penalties look, in the reply itself (the prompt is not penalised)."""
     seed: int | None = None
     """None draws a fresh seed; `Usage.seed` says which, so that a reply can be replayed."""
     stop: tuple[str, ...] = ()

@@ -104,7 +104,7 @@ class ReplyLoop:
             self.template.reasoning,
             starts_inside_thinking=self._starts_inside_thinking(prompt, messages, options),
         )
-        with Sampler(self._model, options, prompt_tokens) as sampler:
+        with Sampler(self._model, options, self._reply_so_far(messages, options, prompt_tokens)) as sampler:
             measure.seed = sampler.seed
             reason = yield from self._decode(sampler, text, options.max_tokens, is_cancelled, measure)
         yield from text.flush()
@@ -188,6 +188,15 @@ class ReplyLoop:
             return True
         last = messages[-1]
         return _continues(messages, options) and bool(last.thinking) and not last.content
+
+    def _reply_so_far(
+        self, messages: tuple[ChatMessage, ...], options: GenerationOptions, prompt: list[int]
+    ) -> list[int]:
+        """The tokens of a reply that is being continued: what the repetition penalties begin with."""
+        if not _continues(messages, options):
+            return []
+        asked = self.template.render(messages[:-1], thinking=options.thinking)
+        return prompt[len(self.tokens.tokenize(asked, with_special=True)) :]
 
     def _check_room(self, prompt_tokens: int) -> None:
         limit = self._context.context_tokens

@@ -18,10 +18,12 @@ _SUPPRESSED = -1e30
 class Sampler:
     """One reply's sampler; a context manager that frees the native chain.
 
-    `seed` is the one in use: the caller's, or a fresh one.
+    `seed` is the one in use: the caller's, or a fresh one. The penalties look at the reply alone, not at the prompt:
+    a penalty on the question's own words makes a small model avoid the answer (seen with SmolLM2). `reply_so_far`
+    are the tokens of a reply that is being continued.
     """
 
-    def __init__(self, model: NativeModel, options: GenerationOptions, recent_tokens: list[int]) -> None:
+    def __init__(self, model: NativeModel, options: GenerationOptions, reply_so_far: list[int]) -> None:
         self.seed = secrets.randbits(31) if options.seed is None else options.seed & 0xFFFFFFFF
         parameters = llama.llama_sampler_chain_default_params()
         parameters.no_perf = True
@@ -50,7 +52,7 @@ class Sampler:
             self._add(llama.llama_sampler_init_temp(options.temperature))
             self._add(llama.llama_sampler_init_dist(self.seed))
         if penalised:
-            for token in recent_tokens[-options.repeat_last_tokens :]:
+            for token in reply_so_far[-options.repeat_last_tokens :]:
                 llama.llama_sampler_accept(self._chain, token)
 
     def _add(self, sampler: Any) -> None:

@@ -52,7 +52,7 @@ def test_the_seed_decides_the_draw(engine: Any) -> None:
     assert first != draw(engine, GenerationOptions(seed=12, **options), [], 30)
 
 
-def test_a_repetition_penalty_counts_the_prompt_as_well(engine: Any, logits: Any) -> None:
+def test_a_repetition_penalty_counts_what_a_continued_reply_has_said(engine: Any, logits: Any) -> None:
     order = logits(engine).argsort()[::-1].tolist()
     options = GenerationOptions(temperature=0, repeat_penalty=1000.0)
     assert draw(engine, options, [order[0]], 1) != [order[0]]
