@@ -24,7 +24,6 @@ from PySide6.QtWidgets import (
     QFrame,
     QLineEdit,
     QListView,
-    QMenu,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -32,6 +31,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.widgets.icons import draw_icon
+from desktop.widgets.popup_menu import MenuEntry, PopupMenu
 from desktop.widgets.theme import is_size_change, scaled, text_font, theme_of
 
 Index = QModelIndex | QPersistentModelIndex
@@ -39,6 +39,7 @@ ID_ROLE = Qt.ItemDataRole.UserRole
 _ROW_PX, _HEAD_PX = 34, 34
 _PAD_PX = 8
 _MORE_PX = 32
+_RENAME, _DELETE = "rename", "delete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,7 @@ class ConversationList(QListView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._current_id = ""
+        self._menu = PopupMenu(self)
         self._model = _Model(self)
         self.setModel(self._model)
         delegate = _Delegate(self)
@@ -260,14 +262,17 @@ class ConversationList(QListView):
             corner = self.viewport().mapToGlobal(self.visualRect(index).bottomLeft())
             self.show_row_menu(str(conversation_id), corner if is_key else event.globalPos())
 
-    def show_row_menu(self, conversation_id: str, position: QPoint) -> QMenu:
+    def show_row_menu(self, conversation_id: str, position: QPoint) -> None:
         """Rename and delete."""
-        menu = QMenu(self)
-        menu.addAction(self.tr("Rename")).triggered.connect(lambda: self.start_rename(conversation_id))
-        menu.addAction(self.tr("Delete")).triggered.connect(lambda: self.delete_requested.emit(conversation_id))
-        menu.aboutToHide.connect(menu.deleteLater)
-        menu.popup(position)
-        return menu
+        entries = (MenuEntry(_RENAME, self.tr("Rename")), MenuEntry(_DELETE, self.tr("Delete")))
+
+        def on_chosen(entry_id: str) -> None:
+            if entry_id == _RENAME:
+                self.start_rename(conversation_id)
+            else:
+                self.delete_requested.emit(conversation_id)
+
+        self._menu.open_with(entries, on_chosen, position)
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)

@@ -92,7 +92,8 @@ class MarkdownStream:
         rest = self._freeze(tokens, starts)
         if self._open_fence(rest, tail, base, starts):
             return
-        if not self._is_complete and len(tail) > LONGEST_PARAGRAPH and rest[0].type == "paragraph_open":
+        rest_length = len(self._text) - self._frozen_offset
+        if not self._is_complete and rest_length > LONGEST_PARAGRAPH and rest[0].type == "paragraph_open":
             self._cut_paragraph()
             return
         self.leaves.extend(self._decided(leaves_of(rest, first_number=self._next_number)))

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from PySide6.QtCore import QPoint, QSize, Signal
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QSpacerItem, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSpacerItem, QWidget
 
 from desktop.widgets.buttons import Button, IconButton
+from desktop.widgets.popup_menu import MenuEntry, PopupMenu
 from desktop.widgets.text import Text
 from desktop.widgets.theme import scaled
 from desktop.widgets.transcript_model import MessageItem
+
+__all__ = ["FOOTER_SEPARATOR", "ActionRow", "MenuEntry", "ThinkingToggle"]
 
 FOOTER_SEPARATOR = " \u00a0·\u00a0 "
 """Between the parts of a footer; pages build theirs with it too."""
 _TOGGLE_HEIGHT_PX = 26
 _TOGGLE_PAD_PX = 8
-
-
-@dataclass(frozen=True, slots=True)
-class MenuEntry:
-    """One line of a menu, given as a value."""
-
-    id: str
-    label: str
-    icon_name: str = ""
-    enabled: bool = True
 
 
 class ThinkingToggle(Button):
@@ -76,6 +67,7 @@ class ActionRow(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._entries: tuple[MenuEntry, ...] = ()
+        self._menu = PopupMenu(self)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)
@@ -139,10 +131,5 @@ class ActionRow(QWidget):
         return FOOTER_SEPARATOR.join(part for part in parts if part)
 
     def _on_more(self) -> None:
-        menu = QMenu(self)
-        for entry in self._entries:
-            action = menu.addAction(entry.label)
-            action.setEnabled(entry.enabled)
-            action.triggered.connect(lambda _=False, entry_id=entry.id: self.entry_chosen.emit(entry_id))
-        menu.aboutToHide.connect(menu.deleteLater)
-        menu.popup(self._more.mapToGlobal(QPoint(0, self._more.height() + 4)))
+        position = self._more.mapToGlobal(QPoint(0, self._more.height() + 4))
+        self._menu.open_with(self._entries, self.entry_chosen.emit, position)

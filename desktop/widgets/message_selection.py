@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QTextBoundaryFinder
 from PySide6.QtGui import QContextMenuEvent, QCursor, QGuiApplication, QKeyEvent, QKeySequence, QMouseEvent, QWheelEvent
-from PySide6.QtWidgets import QApplication, QMenu
+from PySide6.QtWidgets import QApplication
 
 from desktop.widgets.block_stack import StackPosition
+from desktop.widgets.popup_menu import MenuEntry, PopupMenu
 from desktop.widgets.text_flow import utf16_length
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class MessageSelection(QObject):
         self._anchor: StackPosition | None = None
         self._cursor: StackPosition | None = None
         self._pressed_at: QPointF | None = None
+        self._menu: PopupMenu | None = None
         self._clicks = 0
         self._last_click_ms = 0
         view.installEventFilter(self)
@@ -76,18 +78,30 @@ class MessageSelection(QObject):
 
     def show_menu(self, position: QPoint, point: QPointF | None = None) -> None:
         """Copy, and what else the message allows."""
-        view = self._view
-        menu = QMenu(view)
-        if self.ordered() is not None:
-            menu.addAction(self.tr("Copy selection")).triggered.connect(self.copy)
         link = self._link_at(point) if point is not None else ""
+        message_id = self._view.item().id
+        entries = [MenuEntry("message", self.tr("Copy message"))]
         if link:
-            menu.addAction(self.tr("Copy address")).triggered.connect(lambda: QGuiApplication.clipboard().setText(link))
-        menu.addAction(self.tr("Copy message")).triggered.connect(lambda: view.copy_requested.emit(view.item().id))
-        if view.item().role == "user":
-            menu.addAction(self.tr("Edit")).triggered.connect(lambda: view.edit_requested.emit(view.item().id))
-        menu.aboutToHide.connect(menu.deleteLater)
-        menu.popup(position)
+            entries.insert(0, MenuEntry("address", self.tr("Copy address")))
+        if self.ordered() is not None:
+            entries.insert(0, MenuEntry("selection", self.tr("Copy selection")))
+        if self._view.item().role == "user":
+            entries.append(MenuEntry("edit", self.tr("Edit")))
+
+        def on_chosen(entry_id: str) -> None:
+            match entry_id:
+                case "selection":
+                    self.copy()
+                case "address":
+                    QGuiApplication.clipboard().setText(link)
+                case "message":
+                    self._view.copy_requested.emit(message_id)
+                case _:
+                    self._view.edit_requested.emit(message_id)
+
+        if self._menu is None:
+            self._menu = PopupMenu(self._view)
+        self._menu.open_with(entries, on_chosen, position)
 
     def _on_mouse(self, event: QMouseEvent) -> bool:
         point = event.position()
@@ -112,13 +126,14 @@ class MessageSelection(QObject):
     def _on_press(self, event: QMouseEvent, point: QPointF) -> bool:
         if event.button() != Qt.MouseButton.LeftButton or not len(self._view.stack()):
             return False
-        interval = QApplication.doubleClickInterval()
         is_again = (
-            event.timestamp() - self._last_click_ms < interval
+            self._clicks == 2
+            and event.timestamp() - self._last_click_ms < QApplication.doubleClickInterval()
             and self._pressed_at is not None
             and (self._pressed_at - point).manhattanLength() < QApplication.startDragDistance()
         )
-        self._clicks = self._clicks % 3 + 1 if is_again else 1
+        is_double = event.type() == QEvent.Type.MouseButtonDblClick
+        self._clicks = 2 if is_double else 3 if is_again else 1
         self._last_click_ms, self._pressed_at = event.timestamp(), point
         self._view.setFocus(Qt.FocusReason.MouseFocusReason)
         position = self._position_at(point)

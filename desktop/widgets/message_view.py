@@ -16,9 +16,10 @@ from desktop.widgets.block_stack import BlockStack
 from desktop.widgets.code_block import CodeBlock
 from desktop.widgets.markdown import QUOTE_STEP_PX, Leaf
 from desktop.widgets.markdown_stream import MarkdownStream
-from desktop.widgets.message_parts import ActionRow, MenuEntry, ThinkingToggle
+from desktop.widgets.message_parts import ActionRow, ThinkingToggle
 from desktop.widgets.message_selection import MessageSelection
 from desktop.widgets.notice_bar import Notice, NoticeAction, NoticeView
+from desktop.widgets.popup_menu import MenuEntry
 from desktop.widgets.theme import scaled, text_scale, theme_of
 from desktop.widgets.transcript_model import MessageItem
 

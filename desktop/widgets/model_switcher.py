@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QEnterEvent, QFontMetrics, QPainter, QPaintEvent, QPen, QResizeEvent
-from PySide6.QtWidgets import QMenu, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from desktop.widgets.icons import draw_icon
 from desktop.widgets.memory_bar import MemoryBar, MemoryState
-from desktop.widgets.message_parts import MenuEntry
+from desktop.widgets.popup_menu import MenuEntry, PopupMenu
 from desktop.widgets.theme import is_size_change, scaled, text_font, theme_of
 
 _HEIGHT_PX = 40
@@ -32,6 +32,7 @@ class ModelSwitcher(QPushButton):
         self._name = ""
         self._detail = ""
         self._entries: tuple[MenuEntry, ...] = ()
+        self._menu = PopupMenu(self)
         self._hovered = False
         self._has_memory = False
         self._bar = MemoryBar("mini", parent=self)
@@ -138,11 +139,6 @@ class ModelSwitcher(QPushButton):
     def _on_clicked(self) -> None:
         if not self._entries:
             return
-        menu = QMenu(self)
-        for entry in self._entries:
-            action = menu.addAction(entry.label)
-            action.setEnabled(entry.enabled)
-            action.triggered.connect(lambda _=False, entry_id=entry.id: self.entry_chosen.emit(entry_id))
-        menu.aboutToHide.connect(menu.deleteLater)
-        menu.setMinimumWidth(self.width())
-        menu.popup(self.mapToGlobal(QPoint(0, self.height() + 4)))
+        self._menu.setMinimumWidth(self.width())
+        position = self.mapToGlobal(QPoint(0, self.height() + 4))
+        self._menu.open_with(self._entries, self.entry_chosen.emit, position)

@@ -15,8 +15,8 @@ from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from desktop.widgets.buttons import Button
 from desktop.widgets.height_index import HeightIndex
-from desktop.widgets.message_parts import MenuEntry
 from desktop.widgets.message_view import COLUMN_PX, SIDE_PX, MessageStreams, MessageView
+from desktop.widgets.popup_menu import MenuEntry
 from desktop.widgets.theme import is_size_change, scaled, text_scale
 from desktop.widgets.transcript_model import MessageItem, TranscriptModel
 

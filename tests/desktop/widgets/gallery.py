@@ -22,9 +22,10 @@ from desktop.widgets.conversation_list import ConversationEntry
 from desktop.widgets.empty_state import EmptyState
 from desktop.widgets.loading_card import LoadingCard, ProgressCard
 from desktop.widgets.memory_bar import MemoryBar, MemoryPart, MemoryState
-from desktop.widgets.message_parts import FOOTER_SEPARATOR, MenuEntry
+from desktop.widgets.message_parts import FOOTER_SEPARATOR
 from desktop.widgets.model_switcher import ModelSwitcher
 from desktop.widgets.notice_bar import Notice, NoticeAction, NoticeBar
+from desktop.widgets.popup_menu import MenuEntry
 from desktop.widgets.side_bar import PageEntry, SideBar
 from desktop.widgets.text import Text
 from desktop.widgets.theme import ThemeController

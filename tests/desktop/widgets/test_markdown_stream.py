@@ -184,6 +184,16 @@ def test_a_paragraph_without_end_is_cut_so_that_pieces_stay_cheap() -> None:
     assert "".join(plain_text(leaf.runs) + " " for leaf in stream.leaves).split() == text.split()
 
 
+@pytest.mark.parametrize("step", [3_000, 12_000, 50_000])
+def test_large_pieces_end_as_the_whole_text_does(step: int) -> None:
+    text = TEXT * 100
+    stream = MarkdownStream()
+    for end in range(0, len(text), step):
+        stream.update(text[:end], is_complete=False)
+    stream.update(text, is_complete=True)
+    assert stream.leaves == parse_leaves(text)
+
+
 def seconds_per_piece(text: str, start: int, count: int) -> float:
     """The cheaper of two readings, because the machine is shared."""
     best = float("inf")
