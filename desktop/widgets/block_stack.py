@@ -138,7 +138,7 @@ class BlockStack:
         """The range of blocks between `top` and `bottom`."""
         if not self._leaves or bottom <= 0 or top >= self.height:
             return 0, 0
-        return self._heights.at(max(0.0, top)), self._heights.at(bottom) + 1
+        return self._heights.at(max(0.0, top)), self._heights.at(bottom - 1) + 1
 
     def draw(
         self,

@@ -54,6 +54,7 @@ class ProgressCard(Card):
         self._detail = Text("", "secondary", "ink2")
         self._stop = Button(self.tr("Stop"), icon_name="stop", size="small")
         self._stop.clicked.connect(self.stop_requested)
+        self._stop.hide()
         self._line = ProgressLine()
         _lay_out(self, self._title, self._detail, self._stop, self._line)
 

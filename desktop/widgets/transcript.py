@@ -268,11 +268,12 @@ class Transcript(QAbstractScrollArea):
             message_top = self._heights.top_of(index)
             if message_top >= top + page or message_top + self._heights[index] <= top or index not in self._views:
                 continue
-            if message_top >= top:
-                return index, -1
-            block = self._views[index].known_block(top - message_top, top - message_top + page)
+            view = self._views[index]
+            block = view.known_block(top - message_top, top - message_top + page)
             if block >= 0:
                 return index, block
+            if message_top >= top and not len(view.stack()):
+                return index, -1
         return (self._heights.at(top), -1) if len(self.model) else (0, -1)
 
     def _top_of(self, anchor: tuple[int, int]) -> int:
@@ -403,9 +404,11 @@ class Transcript(QAbstractScrollArea):
             self._estimate_all()
             for index, view in self._views.items():
                 self._heights.set(index, view.content_height())
-        if anchor is not None and not self._sticks:
-            self._restore(anchor)
-        self._place()
+        if anchor is None or self._sticks:
+            self._place()
+            return
+        self._restore(anchor)
+        self._place(anchor[:2])
 
     def _anchor(self) -> tuple[int, int, float]:
         """What stands at the top edge: message, block in it, and how far into the block the edge is."""
@@ -445,9 +448,11 @@ class Transcript(QAbstractScrollArea):
             self._heights.set(index, view.content_height())
         for view in self._spare:
             view.hide()
-        if anchor is not None and not self._sticks:
-            self._restore(anchor)
-        self._place()
+        if anchor is None or self._sticks:
+            self._place()
+            return
+        self._restore(anchor)
+        self._place(anchor[:2])
 
     def _column(self) -> float:
         return min(float(scaled(COLUMN_PX)), float(self._width - 2 * SIDE_PX))

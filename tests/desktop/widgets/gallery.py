@@ -287,6 +287,7 @@ def components() -> QWidget:
     loading.addWidget(card)
     progress = ProgressCard()
     progress.set_state("Reading your file: page 14 of 40", "about 1 min", 0.35)
+    progress.set_stoppable(True)
     loading.addWidget(progress)
     loading.addStretch(1)
     grid.addLayout(loading, 1, 1)
