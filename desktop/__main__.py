@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def _open_window(paths: AppPaths) -> int:
     try:
         from desktop.app import open_window
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in {"PySide6", "shiboken6"} and "Qt" not in str(error):
+        # A missing system library names neither PySide6 nor itself in `name`; the file that wanted it tells.
+        if not {"PySide6", "shiboken6"} & {*(error.name or "").split("."), *Path(error.path or "").parts}:
             raise
         from desktop.commands import open_terminal_chat
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import re
 import socket
 import sys
@@ -34,12 +36,32 @@ def _missing_unix_display(environment: Mapping[str, str]) -> str | None:
     if not x_display:
         return f"the display {wayland} does not answer"
     match = _LOCAL_X_DISPLAY.fullmatch(x_display)
-    if match is None:
-        return None  # a display elsewhere, for example through ssh; only Qt can tell
-    address = f"/tmp/.X11-unix/X{match['number']}"  # noqa: S108 - the X server listens there
-    if _answers(address) or (sys.platform == "linux" and _answers(f"\0{address}")):
+    if match is not None:  # else a display elsewhere, for example through ssh; only Qt can tell
+        address = f"/tmp/.X11-unix/X{match['number']}"  # noqa: S108 - the X server listens there
+        if not (_answers(address) or (sys.platform == "linux" and _answers(f"\0{address}"))):
+            return f"the display {x_display} does not answer"
+    missing = _missing_library(_x_plugin())
+    return None if missing is None else f"Qt needs the system library {missing} for a window, and it is not installed"
+
+
+def _x_plugin() -> Path | None:
+    """Qt's plugin for X displays in the installed PySide6; found without importing it."""
+    spec = importlib.util.find_spec("PySide6")
+    if spec is None or spec.origin is None:
         return None
-    return f"the display {x_display} does not answer"
+    plugin = Path(spec.origin).parent / "Qt" / "plugins" / "platforms" / "libqxcb.so"
+    return plugin if plugin.exists() else None
+
+
+def _missing_library(plugin: Path | None) -> str | None:
+    """The library that keeps a plugin from being loaded, or None when it can be loaded."""
+    if plugin is None:
+        return None
+    try:
+        ctypes.CDLL(str(plugin))
+    except OSError as error:
+        return str(error).partition(":")[0]
+    return None
 
 
 def _answers(address: str) -> bool:

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from desktop.commands import display as display_module
 from desktop.commands.display import missing_display
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such displays")
+
+
+@pytest.fixture(autouse=True)
+def _x_libraries_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether this machine has the libraries of X is not what most tests ask."""
+    monkeypatch.setattr(display_module, "_x_plugin", lambda: None)
 
 
 @linux_only
@@ -41,6 +48,16 @@ def test_an_x_display_counts_while_somebody_listens() -> None:
         server.listen()
         assert missing_display({"DISPLAY": ":98765"}) is None
         assert missing_display({"DISPLAY": ":98765", "WAYLAND_DISPLAY": "gone"}) is None
+
+
+@linux_only
+def test_a_missing_system_library_is_named_before_qt_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "libqxcb.so"
+    monkeypatch.setattr(display_module, "_x_plugin", lambda: plugin)
+    reason = missing_display({"DISPLAY": "elsewhere:1"})
+    assert reason == f"Qt needs the system library {plugin} for a window, and it is not installed"
 
 
 @linux_only
