@@ -106,6 +106,8 @@ class MainWindow(QMainWindow):
         conversation_id = self._services.profile.state.last_conversation_id
         if conversation_id:
             self.chat.open_conversation(conversation_id)
+        else:
+            self._services.conversations.find_interrupted(self.chat.open_conversation)
 
     def raise_to_front(self) -> None:
         """Somebody started Snug a second time."""

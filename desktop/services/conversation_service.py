@@ -79,6 +79,19 @@ class ConversationService(QObject):
 
         self.deliver(self.store.get_conversation(conversation_id), on_conversation, on_error)
 
+    def find_interrupted(self, on_found: Callable[[str], None]) -> None:
+        """Names the conversation used last if a reply was cut off when Snug ended the last time."""
+
+        def on_opened(report: OpenReport) -> None:
+            if report.interrupted_count > 0:
+                self.deliver(self.store.list_conversations(), on_listed)
+
+        def on_listed(conversations: tuple[Conversation, ...]) -> None:
+            if conversations:
+                on_found(conversations[0].id)
+
+        self.deliver(self.store.opened, on_opened, _ignore)
+
     def rename(self, conversation_id: str, title: str) -> None:
         """Gives a conversation the user's name."""
         self.deliver(self.store.rename(conversation_id, title), self._on_changed)
@@ -121,6 +134,10 @@ class ConversationService(QObject):
                 str(report.damaged_path),
                 key="store-damaged",
             )
+
+
+def _ignore(_: Exception) -> None:
+    """Whoever opens the store tells of its errors."""
 
 
 def tell_of_problems(notices: Notices) -> tuple[Callable[[StorageError], None], Callable[[], None]]:

@@ -20,7 +20,7 @@ from desktop.services.notices import Notices
 
 logger = logging.getLogger(__name__)
 
-SAVE_DELAY_MS = 1000
+SAVE_DELAY_MS = 250
 
 
 class Profile(QObject):
