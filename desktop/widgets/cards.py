@@ -50,7 +50,8 @@ class Column(QWidget):
         row.setContentsMargins(side_px, above_px, side_px, below_px)
         row.setSpacing(0)
         row.addStretch(1)
-        row.addWidget(content, 1000)
+        # All of the room, but for what is beyond the content's greatest width.
+        row.addWidget(content, 100_000)
         row.addStretch(1)
         content.setMaximumWidth(scaled(most_width_px))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, content.sizePolicy().verticalPolicy())

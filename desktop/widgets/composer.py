@@ -230,7 +230,11 @@ class Composer(Card):
 
     def add_left_widget(self, widget: QWidget) -> None:
         """Adds a control to the left of the bottom row."""
+        last = self._slot.itemAt(self._slot.count() - 1) if self._slot.count() else None
+        before = last.widget() if last is not None else None
         self._slot.addWidget(widget)
+        QWidget.setTabOrder(before or self._text, widget)
+        QWidget.setTabOrder(widget, self._button)
 
     def text_field(self) -> ComposerText:
         """The field itself, for the focus."""

@@ -31,7 +31,11 @@ class _Ring(QWidget):
 
 
 class FocusRing(QObject):
-    """Follows the focused widget. A widget says with the property `focus_radius` how round it is; -1: no ring."""
+    """Follows the focused widget.
+
+    A widget says with the property `focus_radius` how round it is (-1: no ring), with `focus_inside` that the ring
+    stands inside it, with `focus_target` that another widget, such as its card, is ringed for it.
+    """
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
@@ -79,7 +83,8 @@ class FocusRing(QObject):
         target = self._watched[0]
         host = self._host
         corner = target.mapTo(host, QPoint(0, 0))
-        distance = _DISTANCE_PX
+        # A whole area has no room around it: its ring stands inside.
+        distance = -2 if target.property("focus_inside") else _DISTANCE_PX
         self._ring.setGeometry(QRect(corner, target.size()).adjusted(-distance, -distance, distance, distance))
         self._ring.raise_()
 

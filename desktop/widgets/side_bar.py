@@ -104,7 +104,15 @@ class SearchField(QLineEdit):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setTextMargins(22, 0, 0, 0)
+        self._apply_margin()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if is_size_change(event):
+            self._apply_margin()
+
+    def _apply_margin(self) -> None:
+        self.setTextMargins(scaled(16) + 6, 0, 0, 0)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

@@ -63,6 +63,7 @@ class Transcript(QAbstractScrollArea):
         self._entries: tuple[MenuEntry, ...] = ()
         self._sticks = True
         self._shown: set[int] = set()
+        self._controls: list[QWidget] = []
         self._is_placing = False
         self._width = 0
         self._scale = text_scale()
@@ -319,9 +320,8 @@ class Transcript(QAbstractScrollArea):
                 self._views[index].hide()
             else:
                 self._put_aside(self._views.pop(index))
-        if shown != self._shown:
-            self._shown = shown
-            self._fix_tab_order()
+        self._shown = shown
+        self._fix_tab_order()
 
     def _view(self, index: int) -> MessageView:
         view = self._views.get(index)
@@ -388,11 +388,14 @@ class Transcript(QAbstractScrollArea):
 
     def _fix_tab_order(self) -> None:
         """Tab goes through the messages from top to bottom, however their widgets came to be."""
+        controls = [control for index in sorted(self._shown) for control in self._views[index].controls()]
+        if controls == self._controls:
+            return
+        self._controls = controls
         previous: QWidget = self
-        for index in sorted(self._shown):
-            for control in self._views[index].controls():
-                QWidget.setTabOrder(previous, control)
-                previous = control
+        for control in controls:
+            QWidget.setTabOrder(previous, control)
+            previous = control
 
     def _change_width(self, width: int) -> None:
         anchor = self._anchor() if self._width > 0 else None

@@ -1,7 +1,7 @@
 # ruff: noqa: RUF001  (Chinese text has Chinese punctuation)
 """Renders every widget to PNG files, light and dark, for people to look at.
 
-Usage: QT_QPA_PLATFORM=offscreen python tests/desktop/widgets/gallery.py FOLDER [name ...]
+Usage: QT_QPA_PLATFORM=offscreen python tests/desktop/widgets/gallery.py FOLDER [name[@text size] ...]
 """
 
 from __future__ import annotations
@@ -325,7 +325,17 @@ def components() -> QWidget:
     return window
 
 
+def narrow() -> QWidget:
+    window = chat()
+    side = window.findChild(SideBar)
+    assert side is not None
+    side.hide()
+    window.resize(700, 800)
+    return window
+
+
 PICTURES = {
+    "narrow": narrow,
     "transcript": transcript,
     "messages": messages,
     "states": states,
@@ -343,6 +353,8 @@ def main(arguments: list[str]) -> int:
     controller = ThemeController(application, "light")
     controller.apply()
     for name in wanted:
+        name, _, size = name.partition("@")  # noqa: PLW2901  (the part before the text size)
+        controller.set_text_scale(float(size or 1))
         widget = PICTURES[name]()
         widget.move(QPoint(0, 0))
         widget.show()
@@ -350,7 +362,7 @@ def main(arguments: list[str]) -> int:
             controller.set_appearance(appearance)
             for _ in range(4):
                 application.processEvents()
-            widget.grab().save(str(folder / f"{name}-{appearance}.png"))
+            widget.grab().save(str(folder / f"{name}{size}-{appearance}.png"))
         widget.close()
         widget.deleteLater()
     return 0

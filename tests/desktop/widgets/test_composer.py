@@ -183,6 +183,19 @@ def test_tab_leaves_the_field(composer: Composer, qtbot: QtBot) -> None:
     assert composer.text() == "Hello"
 
 
+def test_tab_goes_from_the_text_over_the_slot_to_send(composer: Composer, qtbot: QtBot) -> None:
+    composer.set_text("Hello")
+    extras = [Button("Add a file"), Button("Think first")]
+    for extra in extras:
+        composer.add_left_widget(extra)
+        extra.show()
+    order = []
+    for _ in range(3):
+        qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+        order.append(QApplication.focusWidget())
+    assert order == [*extras, send_button(composer)]
+
+
 def test_changes_are_told(composer: Composer, qtbot: QtBot) -> None:
     with qtbot.waitSignal(composer.text_changed) as changed:
         qtbot.keyClicks(composer.text_field(), "x")

@@ -11,6 +11,7 @@ from desktop.widgets.buttons import Button
 from desktop.widgets.composer import Composer
 from desktop.widgets.focus_ring import _Ring
 from desktop.widgets.theme import LIGHT
+from desktop.widgets.transcript import Transcript
 
 
 @pytest.fixture
@@ -91,6 +92,20 @@ def test_in_a_scrolled_page_the_ring_belongs_to_the_page(show: Callable[..., QWi
     before = ring.mapToGlobal(QPoint(0, 0))
     area.verticalScrollBar().setValue(30)
     assert ring.mapToGlobal(QPoint(0, 0)) == before - QPoint(0, 30)
+
+
+def test_a_whole_area_is_ringed_inside(show: Callable[..., QWidget], qtbot: QtBot) -> None:
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 0, 0, 0)
+    first, transcript = Button("first"), Transcript()
+    column.addWidget(first)
+    column.addWidget(transcript)
+    show(page, 500, 260)
+    first.setFocus()
+    qtbot.keyClick(first, Qt.Key.Key_Tab)
+    assert QApplication.focusWidget() is transcript
+    assert rings()[0].geometry() == transcript.geometry().adjusted(2, 2, -2, -2)
 
 
 def test_a_control_that_is_deleted_with_the_focus_leaves_no_ring(page: QWidget, qtbot: QtBot) -> None:

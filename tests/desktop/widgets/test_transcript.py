@@ -392,6 +392,23 @@ def test_tab_goes_through_the_messages_from_top_to_bottom(transcript: Transcript
     assert heights == sorted(heights)
 
 
+def test_tab_reaches_code_that_came_while_the_reply_grew(
+    transcript: Transcript, look: ThemeController, qtbot: QtBot
+) -> None:
+    item = MessageItem("r", "assistant", "Look:", state="growing")
+    transcript.set_messages([item])
+    transcript.update_last(replace(item, text="Look:\n\n```\ncode\n```\n\nDone", state="complete"))
+    look.set_appearance("dark")
+    transcript.setFocus()
+    names = []
+    for _ in range(3):
+        qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+        focused = QApplication.focusWidget()
+        assert focused is not None
+        names.append(focused.accessibleName())
+    assert names == ["Copy code", "Copy reply", "Write again"]
+
+
 def test_selecting_in_one_message_ends_the_selection_in_another(transcript: Transcript) -> None:
     transcript.set_messages([MessageItem("q", "user", "Go"), MessageItem("r", "assistant", "Hi")])
     own, reply = transcript.view_of("q"), transcript.view_of("r")
