@@ -13,7 +13,7 @@ from desktop.pages.chat.items import live_item, stored_item
 from desktop.services.chat_service import LiveReply, Phase
 from desktop.widgets.cards import Column
 from desktop.widgets.empty_state import EmptyState
-from desktop.widgets.message_parts import MenuEntry
+from desktop.widgets.popup_menu import MenuEntry
 from desktop.widgets.transcript import Transcript
 
 SLOW_AFTER_SECONDS = 0.5

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, Signal
+from PySide6.QtCore import QEvent, QPoint, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from desktop.widgets.buttons import IconButton
-from desktop.widgets.message_parts import MenuEntry
 from desktop.widgets.model_switcher import ModelSwitcher
+from desktop.widgets.popup_menu import MenuEntry, PopupMenu
 from desktop.widgets.text import Text
-from desktop.widgets.theme import scaled, theme_of
+from desktop.widgets.theme import is_size_change, scaled, theme_of
 
 _HEIGHT_PX = 60
 
@@ -35,6 +35,7 @@ class ChatHeader(QWidget):
         self._more = IconButton("more", self.tr("More"))
         self._more.clicked.connect(self._on_more)
         self._entries: tuple[MenuEntry, ...] = ()
+        self.menu = PopupMenu(self)
         row = QHBoxLayout(self)
         row.setContentsMargins(20, 0, 18, 1)
         row.setSpacing(8)
@@ -62,21 +63,16 @@ class ChatHeader(QWidget):
         self._menu_button.setVisible(narrow)
         self._row.setContentsMargins(10 if narrow else 20, 0, 8 if narrow else 18, 1)
 
-    def apply_text_size(self) -> None:
-        """After the text size has changed."""
-        self.setFixedHeight(scaled(_HEIGHT_PX))
-
     def paintEvent(self, event: QPaintEvent) -> None:
         del event
         painter = QPainter(self)
         painter.fillRect(0, self.height() - 1, self.width(), 1, QColor(theme_of(self).line))
 
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if is_size_change(event):
+            self.setFixedHeight(scaled(_HEIGHT_PX))
+
     def _on_more(self) -> None:
-        menu = QMenu(self)
-        for entry in self._entries:
-            action = menu.addAction(entry.label)
-            action.setEnabled(entry.enabled)
-            action.triggered.connect(lambda _=False, entry_id=entry.id: self.entry_chosen.emit(entry_id))
-        menu.aboutToHide.connect(menu.deleteLater)
-        corner = self._more.mapToGlobal(QPoint(self._more.width(), self._more.height() + 4))
-        menu.popup(corner - QPoint(menu.sizeHint().width(), 0))
+        corner = self._more.mapToGlobal(QPoint(0, self._more.height() + 4))
+        self.menu.open_with(self._entries, self.entry_chosen.emit, corner)

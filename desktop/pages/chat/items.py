@@ -12,11 +12,11 @@ from PySide6.QtCore import QCoreApplication
 from desktop.core.conversations.values import StoredMessage
 from desktop.services.chat_service import LiveReply
 from desktop.services.turn_values import told_error
+from desktop.widgets.message_parts import FOOTER_SEPARATOR
 from desktop.widgets.transcript_model import MessageItem
 from engines.base import Usage
 
 _WORDS_PER_TOKEN = 0.75
-_SEPARATOR = "\u2002·\u2002"
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")  # noqa: RUF001 - the typographic apostrophe is meant
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -94,7 +94,7 @@ def footer_of(message: StoredMessage) -> str:
     if len(message.sibling_ids) > 1 and message.id in message.sibling_ids:
         number = message.sibling_ids.index(message.id) + 1
         parts.append(_tr("version {number} of {count}").format(number=number, count=len(message.sibling_ids)))
-    return _SEPARATOR.join(parts)
+    return FOOTER_SEPARATOR.join(parts)
 
 
 def words_per_second(text: str, usage: Usage) -> float | None:
@@ -135,7 +135,7 @@ def usage_details(message: StoredMessage) -> str:
         )
     )
     parts.append(_tr("seed {seed}").format(seed=usage.seed))
-    return _SEPARATOR.join(parts)
+    return FOOTER_SEPARATOR.join(parts)
 
 
 def used_share(messages: Sequence[StoredMessage]) -> float | None:

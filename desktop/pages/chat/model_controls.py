@@ -14,8 +14,8 @@ from desktop.pages.chat.memory_figures import computer_state, loading_state, loa
 from desktop.services.notices import NoticeAction
 from desktop.widgets.loading_card import LoadingCard
 from desktop.widgets.memory_bar import MemoryState
-from desktop.widgets.message_parts import MenuEntry
 from desktop.widgets.model_switcher import ModelSwitcher
+from desktop.widgets.popup_menu import MenuEntry
 from engines.client_values import (
     ClientState,
     Crashed,
@@ -71,14 +71,13 @@ class ModelControls(QObject):
         current = self._services.models.current
         entries = []
         for index, model in enumerate(self._services.models.models):
-            mark = "✓  " if current is not None and model.path == current.path else "     "
-            label = f"{mark}{model.name}   {size_words(model.size_bytes)}"
-            if model.problem:
-                label = f"{mark}{model.name}   {model.problem}"
-            entries.append(MenuEntry(f"{_MODEL}{index}", label, "models", enabled=model.is_complete))
+            is_current = current is not None and model.path == current.path
+            label = f"{model.name}   {model.problem or size_words(model.size_bytes)}"
+            icon_name = "check" if is_current else ""
+            entries.append(MenuEntry(f"{_MODEL}{index}", label, icon_name, enabled=model.is_complete))
         is_in_memory = not isinstance(self._services.engine.state, Stopped | LoadFailed | Crashed)
-        entries.append(MenuEntry(_OPEN, "     " + self.tr("Open a GGUF file…"), "file"))
-        entries.append(MenuEntry(_EJECT, "     " + self.tr("Eject model"), "", enabled=is_in_memory))
+        entries.append(MenuEntry(_OPEN, self.tr("Open a GGUF file…"), "file"))
+        entries.append(MenuEntry(_EJECT, self.tr("Eject model"), enabled=is_in_memory))
         return tuple(entries)
 
     def choose(self, entry_id: str) -> None:

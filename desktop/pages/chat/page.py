@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from PySide6.QtCore import QEvent, QTimer, QUrl, Signal
+from PySide6.QtCore import QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
@@ -21,7 +21,7 @@ from desktop.services.notices import NoticeAction
 from desktop.widgets.cards import Column
 from desktop.widgets.composer import Composer
 from desktop.widgets.loading_card import LoadingCard
-from desktop.widgets.message_parts import MenuEntry
+from desktop.widgets.popup_menu import MenuEntry
 from engines.errors import EngineError
 
 DRAFT_DELAY_MS = 800
@@ -138,11 +138,6 @@ class ChatPage(Page):
             self.services.chat.stop()
             return True
         return False
-
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ApplicationFontChange:
-            self.header.apply_text_size()
 
     # Building
 
