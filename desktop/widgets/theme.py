@@ -24,6 +24,7 @@ BASE_TEXT_PX = 14
 CODE_FAMILIES = ["JetBrains Mono", "Noto Sans Mono CJK SC", "PingFang SC", "Microsoft YaHei", "monospace"]
 TEXT_FAMILIES = ["Inter", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", "sans-serif"]
 DISPLAY_FAMILIES = ["Inter Display", *TEXT_FAMILIES]
+_FONTS_LOADED = "snug_fonts_loaded"
 FONT_FILES = (
     "Inter-Regular.ttf",
     "Inter-Italic.ttf",
@@ -211,10 +212,13 @@ def code_font(size_px: float = 13) -> QFont:
     return font
 
 
-def load_fonts() -> None:
-    """Makes the shipped fonts known to Qt. Without them the system's font is used, and everything still works."""
+def load_fonts(application: QApplication) -> None:
+    """Makes the shipped fonts known to Qt, once. Without them the system's font is used, and everything still works."""
+    if application.property(_FONTS_LOADED):
+        return
     for name in FONT_FILES:
         QFontDatabase.addApplicationFont(str(find_asset(f"fonts/{name}")))
+    application.setProperty(_FONTS_LOADED, True)
 
 
 def make_palette(theme: Theme) -> QPalette:
@@ -291,7 +295,7 @@ class ThemeController(QObject):
 
     def apply(self) -> None:
         """Applies everything; call once before the first window is shown."""
-        load_fonts()
+        load_fonts(self._application)
         self._application.setStyle("Fusion")
         self._application.setEffectEnabled(Qt.UIEffect.UI_AnimateMenu, False)
         self._refresh()

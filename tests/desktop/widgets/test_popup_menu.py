@@ -6,6 +6,7 @@ from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QWidget
 
 from desktop.widgets.popup_menu import MenuEntry, PopupMenu
+from desktop.widgets.theme import LIGHT
 
 
 def test_it_says_which_entry_was_chosen(show: Callable[..., QWidget]) -> None:
@@ -30,6 +31,17 @@ def test_it_is_filled_anew_each_time(show: Callable[..., QWidget]) -> None:
     menu.choose("c")
     menu.close()
     assert (first, second) == ([], ["c"])
+
+
+def test_its_corners_are_round_and_its_edge_a_hairline(show: Callable[..., QWidget]) -> None:
+    owner = show(QWidget(), 200, 100)
+    menu = PopupMenu(owner)
+    menu.open_with((MenuEntry("a", "First"), MenuEntry("b", "Second")), lambda _: None, QPoint(0, 0))
+    picture = menu.grab().toImage()
+    menu.close()
+    assert picture.pixelColor(0, 0).alpha() == 0
+    assert picture.pixelColor(picture.width() // 2, 0).name().upper() == LIGHT.line
+    assert picture.pixelColor(picture.width() // 2, 3).name().upper() == LIGHT.surface
 
 
 def test_an_empty_menu_does_not_open(show: Callable[..., QWidget]) -> None:
