@@ -48,6 +48,7 @@ class App(QObject):
     def __init__(self, application: QApplication, paths: AppPaths) -> None:
         super().__init__(application)
         paths.ensure()
+        self._is_closed = False
         self.paths = paths
         self.logs = Logs(paths.log_directory, stderr_level="WARNING")
         self.notices = Notices(self)
@@ -104,6 +105,9 @@ class App(QObject):
 
     def close(self) -> None:
         """Ends what runs, writes what is left. Takes at most about 5 s, when the engine does not heed."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.engine.close()
         self.conversations.close()
         self.memory.stop()

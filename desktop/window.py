@@ -25,7 +25,7 @@ from desktop.widgets.keys_panel import KeyEntry, KeysPanel
 from desktop.widgets.notice_bar import Notice as ShownNotice
 from desktop.widgets.notice_bar import NoticeAction as ShownAction
 from desktop.widgets.notice_bar import NoticeBar
-from desktop.widgets.side_bar import PageEntry, SideBar
+from desktop.widgets.side_bar import PageEntry, SearchField, SideBar
 from desktop.widgets.theme import ThemeController, scaled
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class MainWindow(QMainWindow):
         services.conversations.list_changed.connect(self._on_list_changed)
         services.memory.memory_changed.connect(self._show_memory)
         services.engine.state_changed.connect(self._show_memory)
+        services.chat.busy_changed.connect(self._on_busy_changed)
         services.notices.shown.connect(self._on_notice)
         services.notices.removed.connect(self.notice_bar.remove)
         self.notice_bar.action_requested.connect(services.notices.press)
@@ -273,7 +274,10 @@ class MainWindow(QMainWindow):
     # Keys
 
     def _on_escape(self) -> None:
-        if not self.drawer.isHidden():
+        focused = self.focusWidget()
+        if isinstance(focused, SearchField) and focused.text():
+            focused.clear()
+        elif not self.drawer.isHidden():
             self.drawer.close_drawer()
         elif not self.keys_panel.isHidden():
             self.keys_panel.close_panel()
@@ -348,6 +352,10 @@ class MainWindow(QMainWindow):
                 ),
             )
         )
+
+    def _on_busy_changed(self, is_busy: bool) -> None:
+        if not is_busy:
+            self._services.notices.remove(_CLOSING_NOTICE)
 
     def _close_anyway(self) -> None:
         self._closes_anyway = True
