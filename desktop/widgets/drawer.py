@@ -16,6 +16,7 @@ class Drawer(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
+        self._owner = parent
         self._content: QWidget | None = None
         parent.installEventFilter(self)
         self.hide()
@@ -31,12 +32,12 @@ class Drawer(QWidget):
 
     def close_drawer(self) -> None:
         """Hides; the content is its old owner's again as soon as that one takes it."""
-        if self.isVisibleTo(self.parentWidget()):
+        if not self.isHidden():
             self.hide()
             self.closed.emit()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Resize and watched is self.parent():
+        if event.type() == QEvent.Type.Resize and watched is self._owner:
             self._place()
         return False
 
@@ -48,6 +49,6 @@ class Drawer(QWidget):
         QPainter(self).fillRect(event.rect(), QColor(0, 0, 0, _DIM_ALPHA))
 
     def _place(self) -> None:
-        self.setGeometry(self.parentWidget().rect())
+        self.setGeometry(self._owner.rect())
         if self._content is not None and self._content.parent() is self:
             self._content.setGeometry(0, 0, self._content.sizeHint().width(), self.height())

@@ -32,6 +32,7 @@ class KeysPanel(QWidget):
 
     def __init__(self, entries: Iterable[KeyEntry], parent: QWidget) -> None:
         super().__init__(parent)
+        self._owner = parent
         parent.installEventFilter(self)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName(self.tr("Keyboard"))
@@ -64,12 +65,12 @@ class KeysPanel(QWidget):
 
     def close_panel(self) -> None:
         """Hides the list."""
-        if self.isVisibleTo(self.parentWidget()):
+        if not self.isHidden():
             self.hide()
             self.closed.emit()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Resize and watched is self.parent():
+        if event.type() == QEvent.Type.Resize and watched is self._owner:
             self._place()
         return False
 
@@ -87,7 +88,7 @@ class KeysPanel(QWidget):
         QPainter(self).fillRect(event.rect(), QColor(0, 0, 0, _DIM_ALPHA))
 
     def _place(self) -> None:
-        self.setGeometry(self.parentWidget().rect())
+        self.setGeometry(self._owner.rect())
         size = self._card.sizeHint().boundedTo(self.size())
         self._card.setGeometry(
             (self.width() - size.width()) // 2, (self.height() - size.height()) // 3, *size.toTuple()

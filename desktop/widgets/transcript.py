@@ -6,7 +6,6 @@ scroll position moves with it, so that the text does not. It follows the end onl
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
@@ -15,14 +14,15 @@ from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from desktop.widgets.buttons import Button
 from desktop.widgets.height_index import HeightIndex
-from desktop.widgets.message_view import COLUMN_PX, SIDE_PX, MessageStreams, MessageView
+from desktop.widgets.message_estimate import estimate_height
+from desktop.widgets.message_view import COLUMN_PX, SIDE_PX, MessageView
 from desktop.widgets.popup_menu import MenuEntry
 from desktop.widgets.theme import is_size_change, scaled, text_scale
 from desktop.widgets.transcript_model import MessageItem, TranscriptModel
+from desktop.widgets.view_pool import ViewPool
 
 _END_TOLERANCE_PX = 4
 _TOP_SPACE_PX = 12
-_KEPT_STREAMS = 60
 _PILL_ABOVE_PX = 12
 _MOST_ROUNDS = 12
 """Placing repeats while estimates turn out wrong; this many rounds have always been enough."""
@@ -56,11 +56,8 @@ class Transcript(QAbstractScrollArea):
         self.model.appended.connect(self._on_appended)
         self.model.changed.connect(self._on_changed)
         self._heights = HeightIndex()
-        self._views: dict[int, MessageView] = {}
-        self._spare: list[MessageView] = []
-        self._streams: OrderedDict[str, MessageStreams] = OrderedDict()
-        self._open_thinking: set[str] = set()
-        self._entries: tuple[MenuEntry, ...] = ()
+        self._pool = ViewPool(self.viewport(), self._connect)
+        self._views = self._pool.views
         self._sticks = True
         self._shown: set[int] = set()
         self._controls: list[QWidget] = []
@@ -94,9 +91,7 @@ class Transcript(QAbstractScrollArea):
 
     def set_reply_entries(self, entries: Iterable[MenuEntry]) -> None:
         """What "More" beneath replies offers; nothing hides the button."""
-        self._entries = tuple(entries)
-        for view in (*self._views.values(), *self._spare):
-            view.set_entries(self._entries)
+        self._pool.set_entries(tuple(entries))
 
     # --- the reader's place ------------------------------------------------------------------------------------
 
@@ -173,11 +168,7 @@ class Transcript(QAbstractScrollArea):
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _on_reset(self) -> None:
-        for view in self._views.values():
-            self._put_aside(view)
-        self._views = {}
-        self._streams.clear()
-        self._open_thinking.clear()
+        self._pool.clear()
         self._estimate_all()
         self._set_sticks(True)
         self._place()
@@ -319,23 +310,14 @@ class Transcript(QAbstractScrollArea):
             if self.model[index].state == "growing":
                 self._views[index].hide()
             else:
-                self._put_aside(self._views.pop(index))
+                self._pool.put_aside(index)
         self._shown = shown
         self._fix_tab_order()
 
     def _view(self, index: int) -> MessageView:
-        view = self._views.get(index)
-        if view is None:
-            view = self._spare.pop() if self._spare else self._make_view()
-            item = self.model[index]
-            view.set_view_width(self._width)
-            view.show_item(item, self._streams_of(item.id), is_thinking_open=item.id in self._open_thinking)
-            self._views[index] = view
-        return view
+        return self._pool.view(index, self.model[index], self._width)
 
-    def _make_view(self) -> MessageView:
-        view = MessageView(self.viewport())
-        view.set_entries(self._entries)
+    def _connect(self, view: MessageView) -> None:
         view.copy_requested.connect(self.copy_requested)
         view.continue_requested.connect(self.continue_requested)
         view.regenerate_requested.connect(self.regenerate_requested)
@@ -345,24 +327,8 @@ class Transcript(QAbstractScrollArea):
         view.thinking_toggled.connect(self._on_thinking_toggled)
         view.selection_started.connect(self._on_selection_started)
         view.height_changed.connect(self._on_height_changed)
-        return view
-
-    def _put_aside(self, view: MessageView) -> None:
-        view.leave_screen()
-        self._spare.append(view)
-
-    def _streams_of(self, message_id: str) -> MessageStreams:
-        streams = self._streams.pop(message_id, None) or MessageStreams()
-        self._streams[message_id] = streams
-        while len(self._streams) > _KEPT_STREAMS:
-            self._streams.popitem(last=False)
-        return streams
 
     def _on_thinking_toggled(self, message_id: str, is_open: bool) -> None:
-        if is_open:
-            self._open_thinking.add(message_id)
-        else:
-            self._open_thinking.discard(message_id)
         index = self.model.index_of(message_id)
         view = self.view_of(message_id)
         if index is None or view is None:
@@ -370,7 +336,7 @@ class Transcript(QAbstractScrollArea):
         # Opening must not throw the reader to the end: the line that was pressed stays where it is.
         was_sticking = self._sticks and not is_open
         self._set_sticks(was_sticking)
-        view.show_item(self.model[index], self._streams_of(message_id), is_thinking_open=is_open)
+        self._pool.open_thinking(index, self.model[index], is_open=is_open)
         self._heights.set(index, view.content_height())
         self._place((index, -1))
 
@@ -449,8 +415,6 @@ class Transcript(QAbstractScrollArea):
             view.set_view_width(self._width)
             view.refresh_look()
             self._heights.set(index, view.content_height())
-        for view in self._spare:
-            view.hide()
         if anchor is None or self._sticks:
             self._place()
             return
@@ -463,17 +427,5 @@ class Transcript(QAbstractScrollArea):
     def _estimate_all(self) -> None:
         self._heights = HeightIndex(self._estimate(item) for item in self.model)
 
-    def _estimate(self, item: MessageItem) -> float:
-        """A guess without reading the Markdown: lines of text at an average width."""
-        line_px = scaled(23)
-        if item.role == "user":
-            characters = max(10, int(min(self._column(), scaled(560)) / scaled(8)))
-            return 24 + 18 + line_px * _count_lines(item.text, characters)
-        characters = max(10, int(self._column() / scaled(8)))
-        thinking = scaled(32) if item.thinking else 0
-        return 44 + thinking + line_px * _count_lines(item.text, characters)
-
-
-def _count_lines(text: str, characters_a_line: int) -> int:
-    # Every line end leaves half a line empty on average.
-    return max(1, text.count("\n") + 1, round(len(text) / characters_a_line + text.count("\n") / 2))
+    def _estimate(self, item: MessageItem) -> int:
+        return estimate_height(item, self._column())
