@@ -33,6 +33,7 @@ def look(paths: AppPaths) -> Facts:
 
 
 def test_a_sound_installation_has_no_problems(paths: AppPaths) -> None:
+    loaded_before = set(sys.modules)
     facts = look(paths)
 
     assert facts.problems == ()
@@ -48,7 +49,7 @@ def test_a_sound_installation_has_no_problems(paths: AppPaths) -> None:
     assert facts.environment.language == "de_DE.UTF-8"
     assert facts.environment.display
     assert not paths.data_directory.exists()
-    assert not {"llama_cpp", "mlx", "huggingface_hub"} & set(sys.modules)
+    assert not {"llama_cpp", "mlx", "huggingface_hub"} & (set(sys.modules) - loaded_before)
 
 
 def test_what_is_wrong_becomes_sentences(paths: AppPaths, monkeypatch: pytest.MonkeyPatch) -> None:

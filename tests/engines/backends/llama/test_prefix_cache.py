@@ -68,16 +68,16 @@ def text_tokens(engine: Any, count: int) -> list[int]:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("positions", [48, pytest.param(512, marks=pytest.mark.slow)])
-def test_reuse_equals_a_full_re_read(load: Any, logits: Any, smollm2_path: Path, positions: int) -> None:
+@pytest.mark.parametrize(("length", "positions"), [(120, 24), pytest.param(600, 512, marks=pytest.mark.slow)])
+def test_reuse_equals_a_full_re_read(load: Any, logits: Any, smollm2_path: Path, length: int, positions: int) -> None:
     reused_engine, fresh = load(smollm2_path), load(smollm2_path)
-    tokens = text_tokens(fresh, 1000 + positions)
-    evaluate(reused_engine, tokens[:600])
-    say(reused_engine, tokens[600:640])
-    changed = tokens[:580] + tokens[700:800]
-    assert evaluate(reused_engine, changed) == 580
+    tokens = text_tokens(fresh, length + 400 + positions)
+    evaluate(reused_engine, tokens[:length])
+    say(reused_engine, tokens[length : length + 40])
+    changed = tokens[: length - 20] + tokens[length + 100 : length + 200]
+    assert evaluate(reused_engine, changed) == length - 20
     evaluate(fresh, changed)
-    assert compare(reused_engine, fresh, tokens[1000:], logits, EXACT) <= EXACT
+    assert compare(reused_engine, fresh, tokens[-positions:], logits, EXACT) <= EXACT
 
 
 @pytest.mark.model
