@@ -38,7 +38,7 @@ class KeysPanel(QWidget):
         self.setAccessibleName(self.tr("Keyboard"))
         self._card = Card(self)
         column = QVBoxLayout(self._card)
-        column.setContentsMargins(25, 17, 17, 23)
+        column.setContentsMargins(25, 17, 25, 23)
         column.setSpacing(12)
         head = QHBoxLayout()
         head.addWidget(Text(self.tr("Keyboard"), "section"), 1)

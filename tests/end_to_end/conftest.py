@@ -35,6 +35,7 @@ class RunningApp:
         )
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._stderr: list[str] = []
+        self._has_ended = False
         self._threads = [
             threading.Thread(target=self._read_answers),
             threading.Thread(target=self._read_stderr),
@@ -97,8 +98,9 @@ class RunningApp:
 
     def kill(self) -> None:
         """As the system does when memory runs out."""
-        self.process.kill()
-        self.end()
+        if not self._has_ended:
+            self.process.kill()
+            self.end()
 
     def close(self) -> int:
         """Closes the window; answers the exit status."""
@@ -109,6 +111,7 @@ class RunningApp:
         """Waits for the end of the process."""
         assert self.process.stdin is not None
         status = self.process.wait(WAIT_S)
+        self._has_ended = True
         for thread in self._threads:
             thread.join()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -134,18 +137,17 @@ def start_app(data_directory: Path) -> Iterator[Callable[..., RunningApp]]:
 
     yield start
     for app in apps:
-        if app.process.poll() is None:
-            app.kill()
+        app.kill()
 
 
 @pytest.fixture
-def use_script(data_directory: Path, tmp_path: Path) -> Callable[[str], Path]:
+def use_script(data_directory: Path, tmp_path: Path) -> Callable[..., Path]:
     """`use_script('[[reply]]\\ntext = "Hello"')` makes that script the model that was used last."""
     from desktop.core.paths import AppPaths
     from desktop.core.settings import State, save_state
 
-    def use(body: str) -> Path:
-        path = tmp_path / "script.toml"
+    def use(body: str, name: str = "script") -> Path:
+        path = tmp_path / f"{name}.toml"
         path.write_text("format = 1\n" + body, encoding="utf-8")
         paths = AppPaths.make(data_directory)
         paths.ensure()

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtGui import QInputMethodEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -45,7 +46,12 @@ class Hands:
         sys.__stdout__.flush()
 
     def do_type(self, text: str) -> None:
-        QTest.keyClicks(QApplication.focusWidget(), text)
+        if text.isascii():
+            QTest.keyClicks(QApplication.focusWidget(), text)
+        else:  # as an input method does; QTest has keys for ASCII only
+            event = QInputMethodEvent()
+            event.setCommitString(text)
+            QApplication.sendEvent(QApplication.focusWidget(), event)
 
     def do_press(self, key: str) -> None:
         modifiers = Qt.KeyboardModifier.NoModifier

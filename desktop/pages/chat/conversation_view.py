@@ -13,6 +13,7 @@ from desktop.pages.chat.items import live_item, stored_item
 from desktop.services.chat_service import LiveReply, Phase
 from desktop.widgets.cards import Column
 from desktop.widgets.empty_state import EmptyState
+from desktop.widgets.overlay_scroll_bar import OverlayScrollBar
 from desktop.widgets.popup_menu import MenuEntry
 from desktop.widgets.transcript import Transcript
 
@@ -31,6 +32,7 @@ class ConversationView(QStackedWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.transcript = Transcript()
+        OverlayScrollBar(self.transcript)
         self.empty_state = EmptyState()
         self.empty_state.example_chosen.connect(self.example_chosen)
         self._messages: list[StoredMessage] = []
