@@ -96,9 +96,7 @@ class TextBlock(Block):
             size, line = _HEADINGS.get(leaf.level, _SMALL_HEADING)
             weight = 600
             self._space_before = 0.0 if is_first else _HEADING_SPACE_BEFORE_PX * scale
-        self.style = body_style(
-            theme, scale, size=size, line=line, weight=weight, color=color, tabular=leaf.kind != "heading"
-        )
+        self.style = body_style(theme, scale, size=size, line=line, weight=weight, color=color)
         self.flow = TextFlow(leaf.runs, self.style)
         self._indent = leaf.indent_px * scale
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QEnterEvent, QFontMetrics, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import QColor, QEnterEvent, QFontMetrics, QFontMetricsF, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from desktop.widgets.icons import draw_icon
@@ -124,9 +125,10 @@ class ModelSwitcher(QPushButton):
         return 1 + _PAD_LEFT_PX + scaled(18) + _GAP_PX
 
     def _width_with(self, bar_px: int) -> int:
-        name = QFontMetrics(text_font(14, 600)).horizontalAdvance(self._name)
-        detail = QFontMetrics(text_font(12)).horizontalAdvance(self._detail)
-        words = min(max(name, detail), scaled(_MOST_NAME_PX))
+        name = QFontMetricsF(text_font(14, 600)).horizontalAdvance(self._name)
+        detail = QFontMetricsF(text_font(12)).horizontalAdvance(self._detail)
+        # Rounded up, or the last letter would become dots.
+        words = min(ceil(max(name, detail)) + 1, scaled(_MOST_NAME_PX))
         bar = bar_px + _GAP_PX if bar_px else 0
         return self._text_left() + words + _GAP_PX + bar + scaled(16) + _PAD_RIGHT_PX + 1
 

@@ -7,11 +7,11 @@ from PySide6.QtGui import QColor, QPainter
 from PySide6.QtWidgets import QWidget
 
 from desktop.widgets.blocks import Block, Selection
-from desktop.widgets.markdown import Leaf
+from desktop.widgets.markdown import Leaf, plain_text
 from desktop.widgets.sideways_bar import HEIGHT_PX as BAR_HEIGHT_PX
 from desktop.widgets.sideways_bar import SidewaysBar
 from desktop.widgets.text_flow import UNLIMITED_PX, TextFlow, body_style, utf16_slice
-from desktop.widgets.theme import Theme
+from desktop.widgets.theme import Theme, is_tabular
 
 
 class TableBlock(Block):
@@ -20,11 +20,13 @@ class TableBlock(Block):
     def __init__(self, leaf: Leaf, theme: Theme, scale: float) -> None:
         super().__init__(leaf, theme, scale)
         head = body_style(theme, scale, size=13, line=20, weight=600, color=theme.ink2, code_size=12)
-        body = body_style(theme, scale, size=14, line=20, code_size=12.5)
+        words = body_style(theme, scale, size=14, line=20, code_size=12.5)
+        figures = body_style(theme, scale, size=14, line=20, code_size=12.5, tabular=True)
         self._columns = max((len(row) for row in leaf.rows), default=0)
-        self._cells = [
-            [TextFlow(runs, head if index == 0 else body) for runs in row] for index, row in enumerate(leaf.rows)
-        ]
+        self._cells: list[list[TextFlow]] = []
+        for index, row in enumerate(leaf.rows):
+            styles = [head if index == 0 else figures if is_tabular(plain_text(runs)) else words for runs in row]
+            self._cells.append([TextFlow(runs, style) for runs, style in zip(row, styles, strict=True)])
         self._natural: list[float] = []
         self._least: list[float] = []
         self._column_widths: list[float] = []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Literal
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QColor, QFontMetrics, QFontMetricsF, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from desktop.widgets.markdown import LINE_BREAK, Run
 from desktop.widgets.text_flow import FlowStyle, TextFlow
-from desktop.widgets.theme import Theme, is_size_change, scaled, text_font, theme_of
+from desktop.widgets.theme import Theme, is_size_change, is_tabular, scaled, text_font, theme_of
 
 TextRole = Literal[
     "first", "page", "section", "conversation", "interface", "strong", "secondary", "hint", "hint_strong"
@@ -64,14 +65,14 @@ class Text(QLabel):
             self.setSizePolicy(policy)
         else:
             self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setText(text)
         self._apply_role()
-        self.set_text(text)
 
     def set_text(self, text: str) -> None:
         """Changes the text; the accessible name is always the whole of it."""
         if text != self.text():
             self.setText(text)
-            self._forget()
+            self._apply_role()
 
     def full_text(self) -> str:
         """The text as given, not as elided."""
@@ -99,7 +100,7 @@ class Text(QLabel):
         return round(self._get_flow().layout(width)) if self._wrap else self._line_height()
 
     def sizeHint(self) -> QSize:
-        width = QFontMetrics(self.font()).horizontalAdvance(self.text()) + 1
+        width = ceil(QFontMetricsF(self.font()).horizontalAdvance(self.text()))
         if self._wrap:
             width = min(width, scaled(480))
         return QSize(width, self.heightForWidth(width))
@@ -158,6 +159,6 @@ class Text(QLabel):
 
     def _apply_role(self) -> None:
         size, _, weight, display = ROLES[self._role]
-        is_heading = display or self._role == "section"
-        self.setFont(text_font(size, self._weight or weight, display=display, tabular=not is_heading))
+        tabular = not display and size < 14 and is_tabular(self.text())
+        self.setFont(text_font(size, self._weight or weight, display=display, tabular=tabular))
         self._forget()

@@ -42,7 +42,7 @@ def body_style(
     weight: int = 400,
     color: str = "",
     code_size: float = 13.5,
-    tabular: bool = True,
+    tabular: bool = False,
 ) -> FlowStyle:
     """The style of conversation text, or a variation of it. `size` and `line` are the design's, at 100 %."""
     return FlowStyle(text_font(size, weight, tabular=tabular), line * scale, color or theme.ink, theme, code_size)

@@ -190,7 +190,12 @@ def is_size_change(event: QEvent) -> bool:
     return event.type() == QEvent.Type.StyleChange
 
 
-def text_font(size_px: float, weight: int = 400, *, display: bool = False, tabular: bool = True) -> QFont:
+def is_tabular(text: str) -> bool:
+    """Whether figures of one width suit a text. In Inter they widen the hyphen too, which tears words apart."""
+    return "-" not in text
+
+
+def text_font(size_px: float, weight: int = 400, *, display: bool = False, tabular: bool = False) -> QFont:
     """A font of the interface, at the present text size; `tabular` gives all figures the same width."""
     font = QFont()
     font.setFamilies(DISPLAY_FAMILIES if display else TEXT_FAMILIES)
@@ -322,7 +327,6 @@ class ThemeController(QObject):
         font = QFont()
         font.setFamilies(TEXT_FAMILIES)
         font.setPixelSize(round(BASE_TEXT_PX * self._scale))
-        font.setFeature(QFont.Tag("tnum"), 1)
         self._application.setFont(font)
         self._application.setPalette(make_palette(theme))
         self._application.setStyleSheet(build_style_sheet(theme.colors(), self._scale))

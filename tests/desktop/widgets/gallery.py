@@ -157,6 +157,7 @@ def states() -> QWidget:
             ),
         ]
     )
+    widget.show()
     widget._on_thinking_toggled("8", is_open=True)
     return widget
 

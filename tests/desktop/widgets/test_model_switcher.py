@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from desktop.widgets.memory_bar import MemoryBar, MemoryPart, MemoryState
 from desktop.widgets.model_switcher import ModelSwitcher
 from desktop.widgets.popup_menu import MenuEntry, PopupMenu
-from desktop.widgets.theme import DARK, LIGHT, ThemeController
+from desktop.widgets.theme import DARK, LIGHT, ThemeController, text_font
 
 MEMORY = MemoryState(16, (MemoryPart("weights", 6),), description="The model 6 GB of 16 GB")
 
@@ -35,6 +36,16 @@ def test_it_names_model_and_memory(switcher: ModelSwitcher) -> None:
     assert switcher.toolTip() == MEMORY.description
     assert switcher.height() == 40
     assert bar(switcher).width() == 132
+
+
+@pytest.mark.parametrize("detail", ["7.6 GB in memory", "Loading 40 %", "Not loaded", "0.1 GB in memory", "mmmmmm"])
+def test_at_its_own_width_nothing_is_cut(switcher: ModelSwitcher, detail: str) -> None:
+    for name in ("Qwen3.5 9B", "SmolLM2 135M", "i"):
+        switcher.set_model(name, detail, MEMORY)
+        switcher.resize(switcher.sizeHint())
+        room = bar(switcher).x() - 12 - switcher._text_left()
+        for text, font in ((name, text_font(14, 600)), (detail, text_font(12))):
+            assert QFontMetrics(font).elidedText(text, Qt.TextElideMode.ElideRight, room) == text
 
 
 def test_with_little_room_the_bar_shortens_and_then_goes(switcher: ModelSwitcher) -> None:

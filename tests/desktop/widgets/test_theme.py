@@ -5,15 +5,17 @@ from dataclasses import fields
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontDatabase, QFontInfo, QPalette
+from PySide6.QtGui import QFontDatabase, QFontInfo, QFontMetricsF, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
+from desktop.widgets.text import Text
 from desktop.widgets.theme import (
     DARK,
     LIGHT,
     Theme,
     ThemeController,
     code_font,
+    is_tabular,
     make_palette,
     scaled,
     text_font,
@@ -142,6 +144,18 @@ def test_our_fonts_are_loaded_in_all_their_weights(look: ThemeController) -> Non
         assert QFontInfo(font).weight() == weight
         widths.add(round(QFontInfo(font).pixelSize()))
     assert QFontInfo(code_font()).family() == "JetBrains Mono"
+
+
+def test_figures_have_one_width_where_they_are_asked_to_and_hyphens_never_tear_words(look: ThemeController) -> None:
+    del look
+    tabular, plain = QFontMetricsF(text_font(14, tabular=True)), QFontMetricsF(text_font(14))
+    assert tabular.horizontalAdvance("1") == tabular.horizontalAdvance("8")
+    assert plain.horizontalAdvance("1") < plain.horizontalAdvance("8")
+    assert plain.horizontalAdvance("-") < 7
+    assert is_tabular("3.8 GB free")
+    assert not is_tabular("SmolLM2-135M")
+    assert QFontMetricsF(Text("SmolLM2-135M", "hint").font()).horizontalAdvance("-") < 6
+    assert QFontMetricsF(QApplication.font()).horizontalAdvance("-") < 7
 
 
 def test_disabled_text_in_the_palette_is_hint_coloured() -> None:
