@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 STALL_WATCH_VARIABLE = "SNUG_STALL_WATCH"
 _ANSWER_MS = 2000
 _SIGNAL_POLL_MS = 200
+_WARM_UP_AFTER_MS = 300
 
 
 class App(QObject):
@@ -94,6 +95,10 @@ class App(QObject):
             self.theme,
         )
         self.window.ready_to_type.connect(self._on_ready)
+        self._warm_up_timer = QTimer(self)
+        self._warm_up_timer.setSingleShot(True)
+        self._warm_up_timer.setInterval(_WARM_UP_AFTER_MS)
+        self._warm_up_timer.timeout.connect(lambda: self.background.run(_warm_up))
         if self.logs.problem is not None:
             self.notices.show_problem(self.logs.problem, key="logs")
 
@@ -108,6 +113,7 @@ class App(QObject):
         if self._is_closed:
             return
         self._is_closed = True
+        self._warm_up_timer.stop()
         self.engine.close()
         self.conversations.close()
         self.memory.stop()
@@ -124,6 +130,16 @@ class App(QObject):
     def _on_ready(self) -> None:
         logger.info("the window is ready to type")
         self.models.refresh()
+        self._warm_up_timer.start()
+
+
+def _warm_up() -> None:
+    """Imports, on a background thread, what the first reply needs: on the GUI thread it would be felt."""
+    from desktop.widgets.highlight import highlight_lines
+    from desktop.widgets.markdown import parser
+
+    parser().parse("**ready**")
+    highlight_lines("ready = True", "python")
 
 
 class SingleInstance(QObject):
@@ -189,7 +205,8 @@ def open_window(paths: AppPaths) -> int:
         app = App(application, paths)
         instance.asked_to_show.connect(app.window.raise_to_front)
         app.window.closed.connect(application.quit)
-        restore = _close_on_signals(app, application.quit)
+        application.commitDataRequest.connect(app.window.let_close)
+        restore = _close_on_signals(app, app.window.close_anyway)
         app.show()
         status = application.exec()
         restore()
@@ -205,10 +222,10 @@ def open_window(paths: AppPaths) -> int:
             instance.release()
 
 
-def _close_on_signals(parent: QObject, quit_app: Callable[[], None]) -> Callable[[], None]:
+def _close_on_signals(parent: QObject, close: Callable[[], None]) -> Callable[[], None]:
     """Ctrl-C in the terminal and a polite `kill` end the window in an orderly way."""
     numbers = [signal.SIGINT, signal.SIGTERM]
-    old = {number: signal.signal(number, lambda *_: quit_app()) for number in numbers}
+    old = {number: signal.signal(number, lambda *_: close()) for number in numbers}
     # Python looks at signals only when it runs; Qt's loop lets it run for this timer.
     timer = QTimer(parent)
     timer.timeout.connect(lambda: None)

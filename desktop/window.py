@@ -116,6 +116,15 @@ class MainWindow(QMainWindow):
         self.raise_()
         self.activateWindow()
 
+    def let_close(self) -> None:
+        """The next close is not asked about: the session ends, and what is there is kept in any case."""
+        self._closes_anyway = True
+
+    def close_anyway(self) -> None:
+        """Closes without a question; a reply in the making is kept as far as it is."""
+        self.let_close()
+        self.close()
+
     # Building
 
     def _connect(self) -> None:
@@ -347,7 +356,7 @@ class MainWindow(QMainWindow):
                 self.tr("A reply is still being written."),
                 self.tr("If you close now, what is there is kept, and you can continue it later."),
                 actions=(
-                    NoticeAction(self.tr("Close and keep what is there"), self._close_anyway),
+                    NoticeAction(self.tr("Close and keep what is there"), self.close_anyway),
                     NoticeAction(self.tr("Wait"), lambda: None),
                 ),
             )
@@ -356,10 +365,6 @@ class MainWindow(QMainWindow):
     def _on_busy_changed(self, is_busy: bool) -> None:
         if not is_busy:
             self._services.notices.remove(_CLOSING_NOTICE)
-
-    def _close_anyway(self) -> None:
-        self._closes_anyway = True
-        self.close()
 
     def _restore_geometry(self) -> None:
         geometry = self._services.profile.state.window_geometry

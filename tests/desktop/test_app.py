@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from PySide6.QtWidgets import QApplication, QMessageBox
 
+import desktop.app
 from desktop.app import App, SingleInstance, open_window
 from desktop.core.paths import AppPaths
 from desktop.core.settings import State, save_state
@@ -174,3 +176,33 @@ def test_data_folder_that_cannot_be_used_is_said_in_a_box(
     assert open_window(AppPaths.make(tmp_path / "file")) == 1
     assert len(shown) == 1
     assert shown[0] in capsys.readouterr().err
+
+
+def test_first_reply_does_not_wait_for_imports(
+    make_app: Callable[[], App], qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed: list[str] = []
+    monkeypatch.setattr("desktop.app._warm_up", lambda: warmed.append(threading.current_thread().name))
+    app = make_app()
+    app.show()
+    assert not warmed
+    qtbot.waitUntil(lambda: bool(warmed))
+    assert warmed[0].startswith("snug-background"), "not on the GUI thread"
+
+
+def test_what_the_first_reply_needs_is_imported() -> None:
+    desktop.app._warm_up()
+    assert {"markdown_it", "pygments.lexers"} <= sys.modules.keys()
+
+
+def test_end_of_the_session_is_not_held_up_by_a_question(
+    make_app: Callable[[], App], paths: AppPaths, write_script: Callable[..., Path], qtbot: Any
+) -> None:
+    save_state(paths.state_path, State().with_model_used(write_script(SLOW)))
+    app = make_app()
+    app.show()
+    qtbot.waitUntil(lambda: app.models.was_read)
+    app.chat.send(None, "Count")
+    app.window.let_close()
+    with qtbot.waitSignal(app.window.closed):
+        app.window.close()
