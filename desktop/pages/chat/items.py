@@ -17,6 +17,8 @@ from desktop.widgets.transcript_model import MessageItem
 from engines.base import Usage
 
 _WORDS_PER_TOKEN = 0.75
+_SAMPLE_CHARACTERS = 600
+"""Enough to know how many words a text of this kind has: a conversation of 10,000 messages opens at once."""
 _WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")  # noqa: RUF001 - the typographic apostrophe is meant
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -102,13 +104,16 @@ def words_per_second(text: str, usage: Usage) -> float | None:
     tokens_per_second = usage.decode_tokens_per_second
     if tokens_per_second is None:
         return None
-    words = count_words(text)
+    sample = text[:_SAMPLE_CHARACTERS]
+    words = round(count_words(sample) * len(text) / len(sample)) if sample else 0
     share = words / usage.generated_tokens if 0 < words <= usage.generated_tokens else _WORDS_PER_TOKEN
     return tokens_per_second * share
 
 
 def count_words(text: str) -> int:
     """Words; of Chinese, Japanese and Korean, characters."""
+    if text.isascii():
+        return len(_WORD.findall(text))
     wide = len(_WIDE.findall(text))
     return wide + len(_WORD.findall(_WIDE.sub(" ", text)))
 
