@@ -84,7 +84,8 @@ class Case:
 
 
 ENGINE_IDS = [
-    pytest.param(info.id, marks=[] if info.id == "scripted" else [pytest.mark.model, pytest.mark.slow], id=info.id) for info in ENGINES
+    pytest.param(info.id, marks=[] if info.id == "scripted" else [pytest.mark.model, pytest.mark.slow], id=info.id)
+    for info in ENGINES
 ]
 
 
