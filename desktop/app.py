@@ -124,6 +124,7 @@ class App(QObject):
             self.stall_watch.close()
         self.window.close()
         self.window.deleteLater()
+        self.theme.deleteLater()
         self.crash_hooks.uninstall()
         self.logs.close()
 

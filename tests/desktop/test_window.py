@@ -69,6 +69,7 @@ def make_window(make_workbench: Callable[..., Any], qtbot: Any) -> Iterator[Call
     yield make
     for theme in themes:
         theme.set_text_scale(1.0)
+        theme.deleteLater()
 
 
 def test_one_can_type_as_soon_as_it_is_shown(make_window: Callable[..., WindowBench]) -> None:

@@ -54,4 +54,5 @@ def test_line_grows_with_the_text(qtbot: Any) -> None:
         assert header.height() == 90
     finally:
         controller.set_text_scale(1.0)
+        controller.deleteLater()
     assert header.height() == 60
