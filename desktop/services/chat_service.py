@@ -17,7 +17,8 @@ from PySide6.QtCore import QObject, Signal
 
 from desktop.core.conversations.values import Conversation, EndState, Place, StoredMessage
 from desktop.services.conversation_service import ConversationService
-from desktop.services.engine_service import EngineChoices, EngineService
+from desktop.services.engine_service import EngineService
+from desktop.services.engine_session import EngineChoices
 from desktop.services.model_service import ModelService
 from desktop.services.profile import Profile
 from desktop.services.turn_values import chat_messages, error_text

@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -18,9 +18,9 @@ from typing import assert_never
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer, Signal
 
 from desktop.services.background import GuiLane
+from desktop.services.engine_session import EngineChoices, EngineSession, SessionKeeper
 from desktop.services.joined_pieces import JoinedPieces
-from engines.base import ChatMessage, FinishReason, GenerationOptions, LoadedModel, LoadSettings, PieceKind, Usage
-from engines.client import EngineClient
+from engines.base import ChatMessage, FinishReason, GenerationOptions, LoadedModel, PieceKind, Usage
 from engines.client_values import (
     ClientEvent,
     ClientState,
@@ -35,9 +35,8 @@ from engines.client_values import (
     Stopping,
 )
 from engines.errors import EngineBusyError, EngineError
-from engines.lease import HeldLease, Leases
+from engines.lease import Leases
 from engines.library import InstalledModel
-from engines.memory import estimate_needed_bytes
 from engines.protocol import Finished, PieceMessage, ReadingProgress, TokenCount
 
 logger = logging.getLogger(__name__)
@@ -51,26 +50,6 @@ OnPiece = Callable[[str, PieceKind], None]
 """Takes each piece at once, on a thread of the engine client: for the disk, not for the screen."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineChoices:
-    """How a model is run."""
-
-    load_settings: LoadSettings = field(default_factory=LoadSettings)
-    anyway: bool = False
-    """Load even when the memory does not seem to suffice."""
-
-
-@dataclass(slots=True, eq=False)
-class _Session:
-    """One model from its lease to its end. Touched by the engine lane, except where noted."""
-
-    model: InstalledModel
-    client: EngineClient
-    lease: HeldLease
-    ticket: int
-    """Which wish it fulfils; see `EngineService._ticket`."""
-
-
 @dataclass(slots=True, eq=False)
 class _Request:
     """The one reply that is being made."""
@@ -81,7 +60,8 @@ class _Request:
     options: GenerationOptions
     on_piece: OnPiece
     choices: EngineChoices
-    session: _Session | None = None
+    ticket: int
+    session: EngineSession | None = None
     client_id: int | None = None
     is_cancelled: bool = False
 
@@ -113,17 +93,13 @@ class EngineService(QObject):
         stop_now_after_ms: int = STOP_NOW_AFTER_MS,
     ) -> None:
         super().__init__(parent)
-        self._leases = leases
-        self._log_path = log_path
-        self._working_directory = working_directory
+        self._keeper = SessionKeeper(leases, log_path=log_path, working_directory=working_directory)
         self._lane = GuiLane(self)
         # Opening and closing a model wait for locks, processes and threads: one after the other, off the GUI thread.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snug-engine-lane")
         self._numbers = itertools.count(1)
         self._state: ClientState = Stopped()
-        self._session: _Session | None = None
-        self._opened: _Session | None = None
-        """The engine lane's own view: what stands in memory, adopted by the GUI thread or not."""
+        self._session: EngineSession | None = None
         self._ticket = 0
         """Counts the models that were wished for; one that arrives with an old number is closed again."""
         self._request: _Request | None = None
@@ -175,13 +151,13 @@ class EngineService(QObject):
         if self._request is not None or self._is_closed:
             raise EngineBusyError("The model is still busy with another reply.", "Wait for its end, or stop it first.")
         self._idle_timer.stop()
-        request = _Request(next(self._numbers), model, tuple(messages), options, on_piece, choices)
-        self._request = request
-        self._pieces.take()
         old = self._session
         if old is not None and (old.model != model or not self._is_usable()):
             self._close_session()
             old = None
+        request = _Request(next(self._numbers), model, tuple(messages), options, on_piece, choices, self._ticket)
+        self._request = request
+        self._pieces.take()
         if old is None:
             self._set_state(Starting())
         self._submit(lambda: self._begin(request, old), partial(self._on_begin_broke, request))
@@ -195,7 +171,8 @@ class EngineService(QObject):
             return
         self._close_session()
         self._set_state(Starting())
-        self._submit(lambda: self._begin_load(model, choices))
+        ticket = self._ticket
+        self._submit(lambda: self._begin_load(model, choices, ticket))
 
     def stop(self) -> None:
         """Asks the reply to end; what is there is kept."""
@@ -237,65 +214,41 @@ class EngineService(QObject):
             timer.stop()
         if self._request is not None:
             self._request.is_cancelled = True
-        self._worker.submit(lambda: self._shut(self._opened))
+        self._worker.submit(self._keeper.shut_all)
         self._worker.shutdown(wait=True)
         self._lane.close()
 
     # On the engine lane
 
-    def _begin(self, request: _Request, session: _Session | None) -> None:
+    def _begin(self, request: _Request, session: EngineSession | None) -> None:
+        if request.is_cancelled:
+            self._lane.post(lambda: self._on_not_asked(request))
+            return
         try:
-            if session is None and not request.is_cancelled:
-                session = self._open(request.model, request.choices)
-            self._pass_on(request, session)
+            if session is None:
+                session = self._open(request.model, request.choices, request.ticket)
+            request.session = session
+            request.client_id = session.client.generate(request.messages, request.options)
+            self._cancel_if_asked(request, session)
         except EngineError as error:
             self._lane.post(partial(self._on_not_begun, request, error))
 
-    def _pass_on(self, request: _Request, session: _Session | None) -> None:
-        if session is None or request.is_cancelled:
-            self._lane.post(lambda: self._on_not_begun(request, None))
-            return
-        request.session = session
-        request.client_id = session.client.generate(request.messages, request.options)
-        self._cancel_if_asked(request, session)
-
     @staticmethod
-    def _cancel_if_asked(request: _Request, session: _Session) -> None:
-        # Somebody pressed "Stop" while the client was being asked.
+    def _cancel_if_asked(request: _Request, session: EngineSession) -> None:
+        # Somebody pressed "Stop" while the model was being opened and asked.
         if request.is_cancelled:
             session.client.cancel()
 
-    def _begin_load(self, model: InstalledModel, choices: EngineChoices) -> None:
+    def _begin_load(self, model: InstalledModel, choices: EngineChoices, ticket: int) -> None:
         try:
-            self._open(model, choices).client.start()
+            self._open(model, choices, ticket).client.start()
         except EngineError as error:
             self._lane.post(partial(self._on_not_loaded, error))
 
-    def _open(self, model: InstalledModel, choices: EngineChoices) -> _Session:
-        self._shut(self._opened)
-        needed_bytes = estimate_needed_bytes(model.size_bytes)
-        lease = self._leases.take(model.name, model.path, needed_bytes, anyway=choices.anyway)
-        sessions: list[_Session] = []
-        client = EngineClient(
-            engine=model.engine,
-            model_path=model.path,
-            settings=choices.load_settings,
-            on_event=lambda event: self._on_event(sessions[0], event),
-            log_path=self._log_path() if self._log_path is not None else None,
-            working_directory=self._working_directory,
-        )
-        session = _Session(model, client, lease, self._ticket)
-        sessions.append(session)
-        self._opened = session
+    def _open(self, model: InstalledModel, choices: EngineChoices, ticket: int) -> EngineSession:
+        session = self._keeper.open(model, choices, ticket, self._on_event)
         self._lane.post(lambda: self._adopt(session))
         return session
-
-    def _shut(self, session: _Session | None) -> None:
-        if session is None or session is not self._opened:
-            return
-        session.client.close()
-        session.lease.release()
-        self._opened = None
 
     def _submit(self, work: Callable[[], None], on_error: Callable[[Exception], None] | None = None) -> None:
         """Runs on the engine lane; what goes wrong there in an unforeseen way reaches the crash hooks."""
@@ -303,7 +256,7 @@ class EngineService(QObject):
 
     # On the client's event thread
 
-    def _on_event(self, session: _Session, event: ClientEvent) -> None:
+    def _on_event(self, session: EngineSession, event: ClientEvent) -> None:
         if isinstance(event, PieceMessage):
             request = self._request
             if request is None or request.session is not session or request.is_cancelled:
@@ -315,14 +268,14 @@ class EngineService(QObject):
 
     # On the GUI thread
 
-    def _adopt(self, session: _Session) -> None:
+    def _adopt(self, session: EngineSession) -> None:
         if session.ticket == self._ticket:
             self._session = session
         else:
             # Ejected before it was there.
-            self._submit(lambda: self._shut(session))
+            self._submit(lambda: self._keeper.shut(session))
 
-    def _on_gui_event(self, session: _Session, event: ClientEvent) -> None:
+    def _on_gui_event(self, session: EngineSession, event: ClientEvent) -> None:
         match event:
             case StateChanged(state):
                 if session is self._session:
@@ -344,7 +297,7 @@ class EngineService(QObject):
             case _:
                 assert_never(event)
 
-    def _current(self, session: _Session, client_id: int) -> _Request | None:
+    def _current(self, session: EngineSession, client_id: int) -> _Request | None:
         request = self._request
         if request is None or request.session is not session or request.client_id not in (None, client_id):
             return None
@@ -379,18 +332,21 @@ class EngineService(QObject):
         session, self._session = self._session, None
         self._ticket += 1
         if session is not None:
-            self._submit(lambda: self._shut(session))
+            self._submit(lambda: self._keeper.shut(session))
 
-    def _on_not_begun(self, request: _Request, error: EngineError | None) -> None:
+    def _on_not_asked(self, request: _Request) -> None:
+        """Stopped before anything was done for it; a model that is there stays."""
+        if self._session is None:
+            self._set_state(Stopped())
+        self._end_request(request, finished=("cancelled", Usage()))
+
+    def _on_not_begun(self, request: _Request, error: EngineError) -> None:
         self._on_not_loaded(error)
-        if error is not None:
-            self._end_request(request, failed=error)
-        else:
-            self._end_request(request, finished=("cancelled", Usage()))
+        self._end_request(request, failed=error)
 
-    def _on_not_loaded(self, error: EngineError | None) -> None:
+    def _on_not_loaded(self, error: EngineError) -> None:
         self._close_session()
-        self._set_state(LoadFailed(error) if error is not None else Stopped())
+        self._set_state(LoadFailed(error))
 
     def _on_begin_broke(self, request: _Request, error: Exception) -> None:
         self._on_not_begun(request, EngineError("The model could not be started.", "Start Snug again."))

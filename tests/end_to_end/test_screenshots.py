@@ -78,6 +78,7 @@ def grab(app: Any, path: Path, size: tuple[int, int]) -> QImage:
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("appearance", ["light", "dark"])
 def test_window_is_pictured(
     start_app: Callable[..., Any], use_script: Callable[..., Path], pictures: Path, appearance: str

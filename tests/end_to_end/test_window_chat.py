@@ -110,6 +110,7 @@ def test_window_outlives_its_engine(start_app: StartApp, use_script: UseScript, 
     assert app.close() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for processes")
 def test_hanging_engine_does_not_freeze_the_window(start_app: StartApp, use_script: UseScript) -> None:
     use_script(SLOW)
@@ -158,6 +159,7 @@ def test_killed_app_loses_nothing_and_goes_on(start_app: StartApp, use_script: U
     assert again.close() == 0
 
 
+@pytest.mark.slow
 def test_closing_in_mid_reply_asks_and_keeps_what_is_there(start_app: StartApp, use_script: UseScript) -> None:
     use_script(SLOW)
     app = start_app()
@@ -191,6 +193,7 @@ def test_second_start_brings_the_first_window_to_the_front(
     assert first.close() == 0
 
 
+@pytest.mark.slow
 def test_draft_survives_a_restart(start_app: StartApp, use_script: UseScript) -> None:
     use_script(HELLO)
     app = start_app()

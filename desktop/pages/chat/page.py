@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -245,9 +246,7 @@ class ChatPage(Page):
     # Writing
 
     def _on_submitted(self, text: str) -> None:
-        if not self.services.models.was_read:
-            # Somebody was quick: the disk is just being looked at.
-            self.services.models.when_read(lambda: self._on_submitted(self.composer.text()))
+        if self._waits_for_models(lambda: self._on_submitted(self.composer.text())):
             return
         if not text.strip() or not self._may_begin():
             return
@@ -263,6 +262,13 @@ class ChatPage(Page):
             if self._conversation is not None and self._conversation.draft:
                 self._save_draft(self._conversation.id, "")
             self._take_back_notices()
+
+    def _waits_for_models(self, call: Callable[[], None]) -> bool:
+        """Somebody was quick: the disk is just being looked at for models. `call` comes when that is done."""
+        if self.services.models.was_read:
+            return False
+        self.services.models.when_read(call)
+        return True
 
     def _may_begin(self) -> bool:
         if self.services.chat.is_busy:
@@ -329,12 +335,16 @@ class ChatPage(Page):
             self._start_editing(message)
 
     def _on_continue(self, message_id: str) -> None:
+        if self._waits_for_models(lambda: self._on_continue(message_id)):
+            return
         message = self.view.message(message_id)
         if message is not None and self._may_begin():
             self._take_back_notices()
             self.services.chat.go_on(message)
 
     def _on_write_again(self, message_id: str, *, anyway: bool = False) -> None:
+        if self._waits_for_models(lambda: self._on_write_again(message_id, anyway=anyway)):
+            return
         message = self.view.message(message_id)
         if message is not None and self._may_begin():
             self._take_back_notices()

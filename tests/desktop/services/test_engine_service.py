@@ -12,7 +12,8 @@ import pytest
 from PySide6.QtCore import QThread
 
 from desktop.core.paths import AppPaths
-from desktop.services.engine_service import UPDATE_INTERVAL_MS, EngineChoices, EngineService
+from desktop.services.engine_service import UPDATE_INTERVAL_MS, EngineService
+from desktop.services.engine_session import EngineChoices
 from engines.base import ChatMessage, GenerationOptions
 from engines.client_values import Crashed, LoadFailed, LoadingModel, Ready, Starting, Stopped
 from engines.errors import EngineBusyError, EngineError, ModelInUseError, NotEnoughMemoryError
@@ -187,6 +188,20 @@ def test_eject_frees_process_and_lease(
     listener.wait(lambda: not children() and leases() == 0)
 
 
+def test_stop_at_once_keeps_the_model_in_memory(
+    make_listener: Callable[..., Listener], make_model: Callable[..., InstalledModel]
+) -> None:
+    listener, model = make_listener(), make_model()
+    listener.wait_for_end(listener.ask(model))
+    (child,) = children()
+    request = listener.ask(model)
+    listener.service.stop()
+    listener.wait_for_end(request)
+    assert listener.finished[-1][0] == request
+    assert [process.pid for process in children()] == [child.pid]
+    assert isinstance(listener.service.state, Ready)
+
+
 def test_eject_while_the_model_is_on_its_way_leaves_nothing_behind(
     make_listener: Callable[..., Listener], make_model: Callable[..., InstalledModel]
 ) -> None:
@@ -278,7 +293,7 @@ def test_model_of_another_process_in_the_way_is_named(
         raise ModelInUseError("Held elsewhere.", "Eject it there.")
 
     listener = make_listener()
-    monkeypatch.setattr(listener.service._leases, "take", refuse)
+    monkeypatch.setattr(listener.service._keeper._leases, "take", refuse)
     request = listener.ask(make_model())
     listener.wait_for_end(request)
     assert listener.failed == [(request, listener.failed[0][1])]
@@ -292,7 +307,7 @@ def test_fault_of_ours_ends_the_request_and_is_not_swallowed(
     qtbot: Any,
 ) -> None:
     listener = make_listener()
-    monkeypatch.setattr(listener.service._leases, "take", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(listener.service._keeper._leases, "take", lambda *_, **__: 1 / 0)
     with qtbot.captureExceptions() as exceptions:
         request = listener.ask(make_model())
         listener.wait_for_end(request)
@@ -309,6 +324,17 @@ def test_load_before_the_first_message(
     (child,) = children()
     listener.wait_for_end(listener.ask(model))
     assert [process.pid for process in children()] == [child.pid]
+
+
+def test_load_that_was_ejected_at_once_leaves_nothing_behind(
+    make_listener: Callable[..., Listener], make_model: Callable[..., InstalledModel]
+) -> None:
+    listener = make_listener()
+    listener.service.load(make_model(LONG_LOAD), EngineChoices())
+    listener.service.eject()
+    listener.wait(listener.service._worker._work_queue.empty)
+    listener.wait(lambda: not children() and leases() == 0)
+    assert isinstance(listener.service.state, Stopped)
 
 
 @pytest.mark.parametrize("script", [SLOW, LONG_LOAD], ids=["replying", "loading"])

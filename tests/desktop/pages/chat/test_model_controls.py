@@ -79,6 +79,7 @@ def test_model_is_chosen_from_the_list(make_page: MakePage) -> None:
 def test_slow_load_shows_a_card_and_later_a_stop_button(make_page: MakePage) -> None:
     bench = make_page('[load]\nsteps = 200\nstep_seconds = 0.02\n[[reply]]\ntext = "Never"')
     card = bench.page.loading_card
+    bench.page.model_controls._stop_timer.setInterval(1000)
     bench.send("Hello")
     assert card.isHidden(), "nothing is shown for what may take a moment only"
     bench.wait(lambda: not card.isHidden())

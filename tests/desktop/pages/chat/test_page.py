@@ -195,7 +195,7 @@ def test_model_that_does_not_fit_can_be_loaded_anyway(make_page: MakePage) -> No
     bench = make_page()
     model = bench.services.models.current
     bench.services.models._current = dataclasses.replace(model, size_bytes=1 << 40)
-    bench.services.engine._leases._memory_now = lambda: Memory(8 << 30, 4 << 30)
+    bench.services.engine._keeper._leases._memory_now = lambda: Memory(8 << 30, 4 << 30)
     item = bench.send_and_wait("Hello")
     assert item.state == "failed"
     assert "not enough free memory" in item.error_title
@@ -206,7 +206,7 @@ def test_model_that_does_not_fit_can_be_loaded_anyway(make_page: MakePage) -> No
 
 
 def test_long_prompt_says_how_far_it_is_read(make_page: MakePage) -> None:
-    bench = make_page('context_tokens = 8192\n[prompt]\nbatch_seconds = 0.4\n[[reply]]\ntext = "Read."')
+    bench = make_page('context_tokens = 8192\n[prompt]\nbatch_seconds = 0.2\n[[reply]]\ntext = "Read."')
     bench.send("word " * 3000)
     bench.wait(lambda: bool(bench.items) and bench.items[-1].status.startswith("Reading your message: "))
     bench.wait(lambda: bench.items[-1].text == "Read.")
@@ -248,7 +248,7 @@ def test_deleted_conversation_makes_room_for_a_new_chat(make_page: MakePage) -> 
 
 
 def test_message_sent_before_the_disk_was_read_is_sent_then(
-    make_page: MakePage, monkeypatch: pytest.MonkeyPatch
+    make_page: MakePage,
 ) -> None:
     bench = make_page()
     models = bench.services.models
@@ -257,6 +257,25 @@ def test_message_sent_before_the_disk_was_read_is_sent_then(
     assert bench.page.composer.text() == "Quick"
     models._end_waiting()
     bench.wait(lambda: bench.texts() == ["Quick", "Hello from turn 1."])
+
+
+def test_continue_and_write_again_wait_for_the_disk_too(make_page: MakePage) -> None:
+    bench = make_page('[[reply]]\ntext = "one two three four five six seven eight"\ntoken_seconds = 0.05')
+    bench.begin("Count")
+    bench.page.composer.stop_requested.emit()
+    bench.wait(lambda: bench.items[-1].state == "stopped")
+    models, transcript = bench.services.models, bench.page.view.transcript
+    models._was_read = False
+    transcript.continue_requested.emit(bench.items[-1].id)
+    assert not bench.services.chat.is_busy
+    models._end_waiting()
+    bench.wait(lambda: bench.items[-1].state == "complete")
+    first = bench.items[-1].id
+    models._was_read = False
+    transcript.regenerate_requested.emit(first)
+    assert not bench.services.chat.is_busy
+    models._end_waiting()
+    bench.wait(lambda: bench.items[-1].id != first and bench.items[-1].state == "complete")
 
 
 def test_no_model_is_said_with_a_way_out(make_page: MakePage, monkeypatch: pytest.MonkeyPatch) -> None:
