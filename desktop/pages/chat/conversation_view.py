@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from PySide6.QtCore import QTimer, Signal
@@ -17,7 +16,7 @@ from desktop.widgets.overlay_scroll_bar import OverlayScrollBar
 from desktop.widgets.popup_menu import MenuEntry
 from desktop.widgets.transcript import Transcript
 
-SLOW_AFTER_SECONDS = 0.5
+SLOW_AFTER_MS = 500
 """A phase of a reply is named only when it lasts."""
 
 
@@ -39,10 +38,10 @@ class ConversationView(QStackedWidget):
         self._live: LiveReply | None = None
         self._thinking_seconds: dict[str, float] = {}
         self._phase: Phase | None = None
-        self._phase_since = 0.0
+        self._phase_lasts = False
         self._slow_timer = QTimer(self)
         self._slow_timer.setSingleShot(True)
-        self._slow_timer.setInterval(round(SLOW_AFTER_SECONDS * 1000) + 10)
+        self._slow_timer.setInterval(SLOW_AFTER_MS)
         self._slow_timer.timeout.connect(self._on_slow)
         self._empty_page = QWidget()
         column = QVBoxLayout(self._empty_page)
@@ -127,10 +126,11 @@ class ConversationView(QStackedWidget):
     def _is_slow(self, live: LiveReply) -> bool:
         if live.phase != self._phase:
             self._phase = live.phase
-            self._phase_since = time.monotonic()
+            self._phase_lasts = False
             self._slow_timer.start()
-        return time.monotonic() - self._phase_since >= SLOW_AFTER_SECONDS
+        return self._phase_lasts
 
     def _on_slow(self) -> None:
+        self._phase_lasts = True
         if self._live is not None:
             self.show_live(self._live)

@@ -34,6 +34,7 @@ CARD_AFTER_MS = 500
 """Nothing is shown for what takes less."""
 STOP_AFTER_MS = 2000
 _OPEN, _EJECT, _MODEL = "open", "eject", "model:"
+IDLE_NOTICE = "idle-ejected"
 _NO_MODEL_NOTICE = "no-model"
 _NO_TEMPLATE_NOTICE = "no-template"
 
@@ -157,7 +158,7 @@ class ModelControls(QObject):
         self._services.notices.show_info(
             self.tr("{name} left memory because it was not used for a while.").format(name=name),
             self.tr("Your next message brings it back."),
-            key="idle-ejected",
+            key=IDLE_NOTICE,
         )
 
     # The card

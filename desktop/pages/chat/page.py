@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
-from PySide6.QtCore import QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from desktop.core.conversations.values import Conversation, StoredMessage
@@ -15,20 +14,18 @@ from desktop.pages.base import Page, Services
 from desktop.pages.chat.conversation_view import ConversationView
 from desktop.pages.chat.editing_row import EditingRow
 from desktop.pages.chat.header import ChatHeader
-from desktop.pages.chat.items import usage_details, used_share
-from desktop.pages.chat.model_controls import ModelControls
+from desktop.pages.chat.items import used_share
+from desktop.pages.chat.message_actions import MessageActions
+from desktop.pages.chat.model_controls import IDLE_NOTICE, ModelControls
 from desktop.services.chat_service import LiveReply
 from desktop.services.notices import NoticeAction
 from desktop.widgets.cards import Column
 from desktop.widgets.composer import Composer
 from desktop.widgets.loading_card import LoadingCard
 from desktop.widgets.popup_menu import MenuEntry
-from engines.errors import EngineError
 
 DRAFT_DELAY_MS = 800
-_ANYWAY_NOTICE, _BUSY_NOTICE, _DETAILS_NOTICE, _VERSION_NOTICE = "anyway", "busy", "details", "version"
-_OF_THE_MOMENT = (_ANYWAY_NOTICE, _DETAILS_NOTICE, _VERSION_NOTICE, "idle-ejected")
-"""Notices that the next message makes pointless."""
+_BUSY_NOTICE = "busy"
 
 
 class ChatPage(Page):
@@ -58,6 +55,7 @@ class ChatPage(Page):
         self.composer = Composer()
         self._build()
         self.model_controls = ModelControls(services, self.header.switcher, self.loading_card, self)
+        self.message_actions = MessageActions(services, self.view, self._when_possible, self)
         self._draft_timer = QTimer(self)
         self._draft_timer.setSingleShot(True)
         self._draft_timer.setInterval(DRAFT_DELAY_MS)
@@ -117,7 +115,7 @@ class ChatPage(Page):
         """The newest reply, as Markdown."""
         message = self.view.last_of("assistant")
         if message is not None:
-            self._on_copy(message.id)
+            self.message_actions.copy(message.id)
 
     def shown(self) -> None:
         self.focus_composer()
@@ -178,18 +176,12 @@ class ChatPage(Page):
         self.composer.stop_requested.connect(chat.stop)
         self.composer.stop_now_requested.connect(chat.stop_now)
         self.composer.text_changed.connect(lambda _: self._draft_timer.start())
-        transcript = self.view.transcript
-        transcript.copy_requested.connect(self._on_copy)
-        transcript.continue_requested.connect(self._on_continue)
-        transcript.regenerate_requested.connect(self._on_write_again)
-        transcript.edit_requested.connect(self._on_edit)
-        transcript.entry_requested.connect(self._on_reply_entry)
-        transcript.link_activated.connect(_open_link)
+        self.message_actions.edit_wanted.connect(self._start_editing)
+        self.message_actions.branch_chosen.connect(self._load)
         chat.conversation_made.connect(self._on_conversation_made)
         chat.message_added.connect(self._on_message_added)
         chat.reply_changed.connect(self._on_reply_changed)
         chat.reply_ended.connect(self._on_reply_ended)
-        chat.reply_failed.connect(self._on_reply_failed)
         chat.not_sent.connect(self._on_not_sent)
         chat.busy_changed.connect(self._on_busy_changed)
         self.services.conversations.list_changed.connect(self._on_list_changed)
@@ -246,9 +238,12 @@ class ChatPage(Page):
     # Writing
 
     def _on_submitted(self, text: str) -> None:
-        if self._waits_for_models(lambda: self._on_submitted(self.composer.text())):
-            return
-        if not text.strip() or not self._may_begin():
+        del text  # what stands there when it can be sent is what counts
+        self._when_possible(self._send)
+
+    def _send(self) -> None:
+        text = self.composer.text()
+        if not text.strip():
             return
         editing = self._editing
         if editing is not None:
@@ -258,27 +253,21 @@ class ChatPage(Page):
             begun = self.services.chat.send(self.conversation_id or None, text)
         if begun:
             self._put_text("")
-            self._new_chat_draft = "" if self._conversation is None else self._new_chat_draft
-            if self._conversation is not None and self._conversation.draft:
+            if self._conversation is None:
+                self._new_chat_draft = ""
+            elif self._conversation.draft:
                 self._save_draft(self._conversation.id, "")
-            self._take_back_notices()
+            self.message_actions.take_back_notices()
+            self.services.notices.remove(IDLE_NOTICE)
 
-    def _waits_for_models(self, call: Callable[[], None]) -> bool:
-        """Somebody was quick: the disk is just being looked at for models. `call` comes when that is done."""
-        if self.services.models.was_read:
-            return False
-        self.services.models.when_read(call)
-        return True
-
-    def _may_begin(self) -> bool:
-        if self.services.chat.is_busy:
+    def _when_possible(self, call: Callable[[], None]) -> None:
+        """Calls now, or when the disk has been looked at for models; says why where no turn can begin."""
+        if not self.services.models.was_read:
+            self.services.models.when_read(lambda: self._when_possible(call))
+        elif self.services.chat.is_busy:
             self._say_busy()
-            return False
-        return self.services.models.current is not None  # else a notice says that there is none
-
-    def _take_back_notices(self) -> None:
-        for key in _OF_THE_MOMENT:
-            self.services.notices.remove(key)
+        elif self.services.models.current is not None:  # else a notice says that there is none
+            call()
 
     def _save_draft(self, conversation_id: str, text: str) -> None:
         self.services.conversations.save_draft(conversation_id, text)
@@ -322,62 +311,13 @@ class ChatPage(Page):
         if restore:
             self._put_text(self._conversation.draft if self._conversation is not None else self._new_chat_draft)
 
-    # What is asked at a message
-
-    def _on_copy(self, message_id: str) -> None:
-        message = self.view.message(message_id)
-        if message is not None and message.text:
-            QGuiApplication.clipboard().setText(message.text)
-
-    def _on_edit(self, message_id: str) -> None:
-        message = self.view.message(message_id)
-        if message is not None and message.role == "user":
-            self._start_editing(message)
-
-    def _on_continue(self, message_id: str) -> None:
-        if self._waits_for_models(lambda: self._on_continue(message_id)):
-            return
-        message = self.view.message(message_id)
-        if message is not None and self._may_begin():
-            self._take_back_notices()
-            self.services.chat.go_on(message)
-
-    def _on_write_again(self, message_id: str, *, anyway: bool = False) -> None:
-        if self._waits_for_models(lambda: self._on_write_again(message_id, anyway=anyway)):
-            return
-        message = self.view.message(message_id)
-        if message is not None and self._may_begin():
-            self._take_back_notices()
-            self.services.chat.write_again(message, anyway=anyway)
-
-    def _on_reply_entry(self, message_id: str, entry_id: str) -> None:
-        message = self.view.message(message_id)
-        if message is None:
-            return
-        if entry_id == "details":
-            self.services.notices.show_info(usage_details(message), key=_DETAILS_NOTICE)
-        else:
-            self._turn_version(message, 1 if entry_id == "later" else -1)
-
-    def _turn_version(self, message: StoredMessage, step: int) -> None:
-        """Another reply to the same message; where there is none, another version of that message."""
-        parent = self.view.message(message.parent_id or "")
-        for candidate in (message, parent):
-            if candidate is None:
-                continue
-            index = candidate.sibling_ids.index(candidate.id) + step if candidate.sibling_ids else -1
-            if 0 <= index < len(candidate.sibling_ids):
-                chosen = self.services.conversations.store.choose_branch(candidate.sibling_ids[index])
-                self.services.conversations.deliver(chosen, lambda conversation: self._load(conversation.id))
-                return
-        words = self.tr("There is no later version.") if step > 0 else self.tr("There is no earlier version.")
-        self.services.notices.show_info(words, key=_VERSION_NOTICE)
+    # What the header asks
 
     def _on_header_entry(self, entry_id: str) -> None:
         if entry_id == "keys":
             self.keys_requested.emit()
         elif entry_id == "copy":
-            QGuiApplication.clipboard().setText(_as_markdown(self.view.messages))
+            self.message_actions.copy_all()
         elif self._conversation is not None and entry_id == "rename":
             self.rename_requested.emit(self._conversation.id)
         elif self._conversation is not None and entry_id == "delete":
@@ -410,16 +350,6 @@ class ChatPage(Page):
             self.composer.set_space(used_share(self.view.messages))
             self._show_mode()
 
-    def _on_reply_failed(self, message: StoredMessage, error: EngineError, may_load_anyway: bool) -> None:
-        del error  # stands at the reply itself
-        if may_load_anyway:
-            self.services.notices.show_warning(
-                self.tr("You can load the model anyway."),
-                self.tr("The computer may become very slow, or the model may stop."),
-                key=_ANYWAY_NOTICE,
-                actions=(NoticeAction(self.tr("Load anyway"), lambda: self._on_write_again(message.id, anyway=True)),),
-            )
-
     def _on_busy_changed(self, is_busy: bool) -> None:
         if not is_busy:
             self.services.notices.remove(_BUSY_NOTICE)
@@ -435,15 +365,3 @@ class ChatPage(Page):
 def _with_draft(conversation: Conversation, draft: str) -> Conversation:
     """The conversation with what was typed meanwhile."""
     return replace(conversation, draft=draft)
-
-
-def _as_markdown(messages: tuple[StoredMessage, ...]) -> str:
-    """A whole conversation as text."""
-    return "\n\n".join(
-        "\n".join(f"> {line}" for line in message.text.splitlines()) if message.role == "user" else message.text
-        for message in messages
-    )
-
-
-def _open_link(address: str) -> None:
-    QDesktopServices.openUrl(QUrl(address))
