@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from PySide6.QtCore import QByteArray, QEvent, QObject, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QSizePolicy, QStackedWidget, QWidget
 
 from desktop.core.conversations.values import Conversation
 from desktop.pages import PAGES
@@ -58,6 +58,8 @@ class MainWindow(QMainWindow):
         self.side_bar = SideBar()
         self.notice_bar = NoticeBar()
         self.notice_bar.setContentsMargins(0, 12, 0, 4)
+        # As high as its words need at this width, which may be more than at the width that it would like best.
+        self.notice_bar.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         self.pages = {page_class.NAME: page_class(services) for page_class in PAGES}
         chat = self.pages[ChatPage.NAME]
         assert isinstance(chat, ChatPage)

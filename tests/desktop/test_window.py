@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication
 from desktop.core.settings import load_settings, load_state
 from desktop.services.notices import NoticeAction
 from desktop.widgets.composer import ComposerText
+from desktop.widgets.text import Text
 from desktop.widgets.theme import ThemeController
 from desktop.window import MainWindow
 
@@ -262,6 +263,18 @@ def test_notice_is_shown_pressed_and_taken_away(make_window: Callable[..., Windo
     bench.wait(lambda: bench.window.notice_bar.keys() == ["other"])
     bench.window.notice_bar.closed.emit("other")
     bench.wait(lambda: notices.current() == ())
+
+
+@pytest.mark.parametrize("size", [(700, 600), (900, 600), (1280, 800)])
+def test_every_line_of_a_notice_has_room(make_window: Callable[..., WindowBench], size: tuple[int, int]) -> None:
+    bench = make_window(size=size)
+    advice = "If you close now, what is there is kept, and you can continue it later. Nothing that you wrote is lost."
+    actions = (NoticeAction("Close and keep what is there", lambda: None), NoticeAction("Wait", lambda: None))
+    bench.bench.services.notices.show_warning("A reply is still being written.", advice, key="k", actions=actions)
+    bench.wait(lambda: bench.window.notice_bar.keys() == ["k"])
+    QApplication.processEvents()
+    for text in bench.window.notice_bar.findChildren(Text):
+        assert text.height() >= text.heightForWidth(text.width()), text.full_text()
 
 
 def test_closing_in_mid_reply_asks_first(make_window: Callable[..., WindowBench]) -> None:

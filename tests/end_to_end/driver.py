@@ -105,6 +105,8 @@ class Hands:
             "model": self._app.models.current.name if self._app.models.current is not None else None,
             "engine": type(self._app.engine.state).__name__,
             "engine_pids": engines,
+            "card": page.loading_card.isVisible(),
+            "stoppable": page.loading_card.isVisible() and page.loading_card._stop.isVisible(),
         }
 
 

@@ -115,3 +115,38 @@ def test_window_is_pictured(
     app.do("grab", path=str(pictures / f"drawer-{appearance}-700x800.png"))
     app.do("press", key="Escape")
     assert app.close() == 0
+
+
+TROUBLE = """
+[load]
+steps = 60
+step_seconds = 0.05
+weights_bytes = 6000000000
+[[reply]]
+text = "A heat pump moves heat instead of making it. In winter it takes some from the air outside and"
+token_seconds = 0.01
+[reply.misbehaves]
+how = "segfault"
+after_tokens = 18
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("appearance", ["light", "dark"])
+def test_trouble_is_pictured(
+    start_app: Callable[..., Any], use_script: Callable[..., Path], pictures: Path, appearance: str
+) -> None:
+    use_script(TROUBLE, name="Qwen3.5 9B")
+    app = start_app()
+    app.do("set_appearance", appearance=appearance)
+    app.say("What is a heat pump?")
+    app.wait(lambda seen: seen["card"] and seen["stoppable"])
+    grab(app, pictures / f"loading-{appearance}-900x600.png", SIZES[0])
+    app.do("close")
+    app.wait(lambda seen: seen["notices"])
+    grab(app, pictures / f"closing-{appearance}-900x600.png", SIZES[0])
+    app.do("press_notice", label="Wait")
+    seen = app.wait(is_idle)
+    assert seen["messages"][1]["state"] == "interrupted"
+    grab(app, pictures / f"crash-{appearance}-900x600.png", SIZES[0])
+    assert app.close() == 0

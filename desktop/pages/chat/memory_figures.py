@@ -60,6 +60,8 @@ def loading_state(memory: Memory, weights_bytes: int, share: float) -> MemorySta
 
 def loading_words(weights_bytes: int, share: float, seconds: float) -> str:
     """How far it is, "3.4 of 6.0 GB, about 3 s"; the time only once there is enough to go by."""
+    if weights_bytes < MEGABYTE:
+        return _tr("{percent} %").format(percent=round(share * 100))
     amount = _tr("{done} of {whole}").format(
         done=size_words(round(weights_bytes * share)), whole=size_words(weights_bytes)
     )

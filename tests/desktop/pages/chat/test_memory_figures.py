@@ -57,6 +57,7 @@ def test_time_is_foretold_only_from_enough_to_go_by() -> None:
     assert loading_words(6 * GIGABYTE, 0.5, 0.4) == "3.0 GB of 6.0 GB"
     assert loading_words(6 * GIGABYTE, 0.5, 3.0) == "3.0 GB of 6.0 GB, about 3 s"
     assert loading_words(6 * GIGABYTE, 1.0, 3.0) == "6.0 GB of 6.0 GB"
+    assert loading_words(2000, 0.5, 3.0) == "50 %", "no size worth naming"
 
 
 def test_free_memory_is_what_the_system_calls_available() -> None:
