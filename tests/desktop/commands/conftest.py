@@ -101,17 +101,34 @@ class TerminalRun:
 
     def wait_for(self, text: str) -> None:
         """Waits until `text` has been shown after what was waited for before."""
+        shown = self._comes(text, WAIT_S)
+        assert shown, f"{text!r} was not shown; the screen has {self.screen!r}"
+
+    def _comes(self, text: str, timeout_s: float) -> bool:
         wanted = text.encode().replace(b"\n", b"\r\n")
         with self._news:
-            found = self._news.wait_for(lambda: wanted in self._shown[self._seen :], WAIT_S)
-            assert found, f"{text!r} was not shown; the screen has {self._shown.decode('utf-8', 'replace')!r}"
-            self._seen = self._shown.index(wanted, self._seen) + len(wanted)
+            found = self._news.wait_for(lambda: wanted in self._shown[self._seen :], timeout_s)
+            if found:
+                self._seen = self._shown.index(wanted, self._seen) + len(wanted)
+        return found
 
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
     def press_interrupt(self) -> None:
         self.type("\x03")
+
+    def interrupt_until(self, text: str) -> None:
+        """Presses Ctrl-C as a person does: again, when nothing happens.
+
+        WORKAROUND(python/cpython, Modules/readline.c, readline_until_enter_or_signal): a signal that arrives between
+        a key and the next wait for one is noticed only with the next key.
+        """
+        for _ in range(5):
+            self.press_interrupt()
+            if self._comes(text, 4.0):
+                return
+        raise AssertionError(f"{text!r} was not shown; the screen has {self.screen!r}")
 
     def press_end(self) -> None:
         self.type("\x04")
