@@ -112,6 +112,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     return report
 
 
+def pytest_collection_finish() -> None:
+    """Everything that exists before the first test lives until the end: it need not be looked through each time."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Nothing of ours may live on after the run, nor lie in what would have been the user's own directories."""
     sandbox = session.config.stash[_sandbox_key]

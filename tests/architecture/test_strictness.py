@@ -115,6 +115,7 @@ def run_pytest(directory: Path, source: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_hunters_catch_the_bad_and_spare_the_good(tmp_path: Path) -> None:
     result = run_pytest(tmp_path, SAMPLE)
     complaints = set(re.findall(r"(?m)^ERROR tests/test_sample.py::test_(\w+)", result.stdout))
@@ -131,6 +132,7 @@ def test_hunters_catch_the_bad_and_spare_the_good(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "evidence"), [(STRAY, "stray.txt"), (ORPHAN, "time.sleep(8)")], ids=["home", "orphan"]
 )
+@pytest.mark.slow
 def test_run_fails_for_what_lies_around_at_its_end(tmp_path: Path, source: str, evidence: str) -> None:
     result = run_pytest(tmp_path, source)
     assert "1 passed" in result.stdout

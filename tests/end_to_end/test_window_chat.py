@@ -70,6 +70,7 @@ def test_message_is_typed_and_answered(start_app: StartApp, use_script: UseScrip
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_real_model_answers(start_app: StartApp, data_directory: Path) -> None:
     data_directory.mkdir()
     (data_directory / "config").mkdir()
@@ -129,6 +130,7 @@ def test_hanging_engine_does_not_freeze_the_window(start_app: StartApp, use_scri
     app.wait(lambda seen: not seen["busy"])
 
 
+@pytest.mark.slow
 def test_killed_app_loses_nothing_and_goes_on(start_app: StartApp, use_script: UseScript, data_directory: Path) -> None:
     use_script(SLOW)
     app = start_app()
@@ -181,6 +183,7 @@ def test_closing_in_mid_reply_asks_and_keeps_what_is_there(start_app: StartApp, 
     assert again.close() == 0
 
 
+@pytest.mark.slow
 def test_second_start_brings_the_first_window_to_the_front(
     start_app: StartApp, use_script: UseScript, data_directory: Path
 ) -> None:

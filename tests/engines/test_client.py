@@ -376,6 +376,7 @@ def test_a_stopped_child_with_a_full_pipe_blocks_nobody(make_client, ask, engine
 
 
 @posix_only
+@pytest.mark.slow
 def test_close_ends_a_stopped_child_within_five_seconds(make_client, ask, engine_process_of, wait_until_gone):
     client, recorder = make_client(SLOW)
     request_id = ask(client, "you")
@@ -482,6 +483,7 @@ def test_a_relative_model_path_is_meant_from_here(make_client, ask, write_script
     assert recorder.end_of(ask(client, "you")).reason == "end"
 
 
+@pytest.mark.slow
 def test_every_request_ends_once_whatever_four_threads_do(make_client, ask):
     client, recorder = make_client(
         '[load]\nsteps = 1\n[[reply]]\ntext = "tick "\nrepeat = 20\ntoken_seconds = 0.002\n', good_after_s=0.0

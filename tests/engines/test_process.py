@@ -296,6 +296,7 @@ def test_sending_to_an_ended_child_does_nothing(start_child):
     assert child.process.stop()
 
 
+@pytest.mark.slow
 def test_a_grandchild_that_holds_the_outputs_does_not_hide_the_end(start_child):
     code = """
         import subprocess, sys

@@ -158,6 +158,7 @@ def test_a_model_that_does_not_fit_is_not_loaded(snug: Snug, tmp_path: Path) -> 
     assert forced.returncode == 3
 
 
+@pytest.mark.slow
 def test_another_snug_that_needs_the_memory_is_named_or_waited_for(
     snug: Snug, script: Script, terminal: Callable[..., Any], data_directory: Path
 ) -> None:
@@ -277,6 +278,7 @@ def test_a_pipe_without_an_end_is_refused(script: Script) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a killed process gives no signal")
+@pytest.mark.slow
 def test_a_killed_chat_leaves_its_words_and_nothing_else(
     script: Script, data_directory: Path, wait_until: Callable[[Callable[[], bool]], None]
 ) -> None:
@@ -299,6 +301,7 @@ def test_a_killed_chat_leaves_its_words_and_nothing_else(
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_the_real_model_answers_the_same_twice(snug: Snug, smollm2_path: Path) -> None:
     greedy = ("--temperature", 0, "--threads", 1, "--max-tokens", 8, "--context", 512)
 

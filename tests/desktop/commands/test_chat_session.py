@@ -124,6 +124,7 @@ def test_ctrl_c_stops_a_reply_and_the_next_turn_works(terminal: Terminal, script
     assert reply[1].startswith("first and")
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_during_a_reply_leaves(terminal: Terminal, script: Script, data_directory: Path) -> None:
     # An engine that does not heed the first one, so that the second arrives while the reply still goes on.
     deaf = script('format = 1\n[[reply]]\ntext = "one two three"\n[reply.misbehaves]\nafter_tokens = 2\nhow = "hang"\n')
@@ -140,6 +141,7 @@ def test_ctrl_c_twice_during_a_reply_leaves(terminal: Terminal, script: Script, 
     assert reply == ("assistant", "one two", "stopped")
 
 
+@pytest.mark.slow
 def test_a_late_second_ctrl_c_ends_an_engine_that_does_not_heed(terminal: Terminal, script: Script) -> None:
     deaf = script(
         'format = 1\n[[reply]]\ntext = "one two three"\n[reply.misbehaves]\nafter_tokens = 2\nhow = "hang"\n'
@@ -162,6 +164,7 @@ def test_a_late_second_ctrl_c_ends_an_engine_that_does_not_heed(terminal: Termin
     assert chat.status() == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_typing_leaves_the_second_time_only(terminal: Terminal, script: Script) -> None:
     chat = terminal("chat", "--model", script(ECHO))
     chat.wait_for("> ")

@@ -73,6 +73,7 @@ def test_what_is_wrong_becomes_sentences(paths: AppPaths, monkeypatch: pytest.Mo
         ("print('hello')", "something that Snug does not understand"),
     ],
 )
+@pytest.mark.slow
 def test_an_engine_process_that_misbehaves_is_an_answer_too(
     monkeypatch: pytest.MonkeyPatch, code: str, said: str
 ) -> None:

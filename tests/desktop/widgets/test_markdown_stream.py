@@ -208,6 +208,7 @@ def seconds_per_piece(text: str, start: int, count: int) -> float:
 
 
 @pytest.mark.parametrize("unit", [TEXT, "x = compute(1)  # comment\n"], ids=["mixed", "one code block"])
+@pytest.mark.slow
 def test_a_piece_costs_the_same_at_the_end_of_a_long_reply(unit: str) -> None:
     text = ("" if unit is TEXT else "```python\n") + unit * (150_000 // len(unit))
     early, late = seconds_per_piece(text, 2_000, 60), seconds_per_piece(text, 140_000, 60)

@@ -250,6 +250,7 @@ def test_a_message_can_be_brought_to_the_top(transcript: Transcript) -> None:
 # --- growing ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_piece_does_not_grow_with_the_reply(transcript: Transcript) -> None:
     unit = REPLY + "\nAnd some more words to read here.\n\n"
 

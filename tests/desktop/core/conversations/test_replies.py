@@ -78,6 +78,7 @@ def _kill_and_look(path: Path, life_seconds: float) -> int:
     return promised
 
 
+@pytest.mark.slow
 def test_killed_process_loses_at_most_a_quarter_of_a_second(tmp_path: Path) -> None:
     moments = random.Random()
 
@@ -346,6 +347,7 @@ print(store.load_messages(conversation.id).result()[0].state, len(recoveries))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a small disk of its own")
+@pytest.mark.slow
 def test_really_full_disk_keeps_the_reply_until_there_is_room(tmp_path: Path) -> None:
     unshare = shutil.which("unshare")
     if unshare is None:

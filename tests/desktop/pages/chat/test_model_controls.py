@@ -76,6 +76,7 @@ def test_model_is_chosen_from_the_list(make_page: MakePage) -> None:
     assert bench.page.header.switcher._name == "SmolLM2 135M Instruct"
 
 
+@pytest.mark.slow
 def test_slow_load_shows_a_card_and_later_a_stop_button(make_page: MakePage) -> None:
     bench = make_page('[load]\nsteps = 200\nstep_seconds = 0.02\n[[reply]]\ntext = "Never"')
     card = bench.page.loading_card
@@ -112,6 +113,7 @@ def test_idle_ejection_is_said(make_page: MakePage) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_model_that_was_not_made_for_chat_says_so(make_page: MakePage, gemma3_path: Path) -> None:
     bench = make_page(gemma3_path)
     bench.services.profile.change_settings(max_tokens=4, threads=1, context_tokens=512)

@@ -163,6 +163,7 @@ def test_second_crash_is_told_once(make_page: MakePage) -> None:
     assert bench.bench.titles() == []
 
 
+@pytest.mark.slow
 def test_long_prompt_says_how_far_it_is_read(make_page: MakePage) -> None:
     bench = make_page('context_tokens = 8192\n[prompt]\nbatch_seconds = 0.2\n[[reply]]\ntext = "Read."')
     bench.send("word " * 3000)

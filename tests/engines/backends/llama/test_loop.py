@@ -150,6 +150,7 @@ def test_a_conversation_longer_than_the_context_is_refused_with_both_figures(loa
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_a_stop_string_ends_the_reply(load: Any, ask: Any, smollm2_path: Path) -> None:
     engine = load(smollm2_path)
     whole = ask(engine, user(PROMPTS[3]), GREEDY).text
@@ -161,6 +162,7 @@ def test_a_stop_string_ends_the_reply(load: Any, ask: Any, smollm2_path: Path) -
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_a_stopped_reply_continues_where_it_ended(load: Any, ask: Any, smollm2_path: Path) -> None:
     engine = load(smollm2_path)
     messages = user(PROMPTS[2])
