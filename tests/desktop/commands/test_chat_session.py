@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from desktop.commands.chat_session import describe_usage
 from desktop.core.conversations.store import Store
 from engines.base import Usage
