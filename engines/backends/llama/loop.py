@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from engines.backends.llama.native import NativeContext, NativeModel
-from engines.backends.llama.prefix_cache import PrefixCache
+from engines.backends.llama.prefix_cache import PrefixCache, common_prefix_length
 from engines.backends.llama.sampler import Sampler
 from engines.backends.llama.tokens import Tokens
 from engines.base import ChatMessage, FinishReason, GenerationOptions, Outcome, Piece, Reading, Usage
@@ -95,7 +95,9 @@ class ReplyLoop:
         measure.prompt_tokens = len(prompt_tokens)
         measure.reused_tokens = self.cache.keep_prefix_of(prompt_tokens)
         measure.prefill_started = time.perf_counter()
-        completed = yield from self._prefill(prompt_tokens, self._turn_end(messages, options), is_cancelled)
+        completed = yield from self._prefill(
+            prompt_tokens, self._turn_end(messages, options, prompt_tokens), is_cancelled
+        )
         if not completed:
             yield self._outcome("cancelled", measure)
             return
@@ -167,7 +169,7 @@ class ReplyLoop:
             return self.template.render_unfinished(messages, thinking=options.thinking)
         return self.template.render(messages, thinking=options.thinking)
 
-    def _turn_end(self, messages: tuple[ChatMessage, ...], options: GenerationOptions) -> int:
+    def _turn_end(self, messages: tuple[ChatMessage, ...], options: GenerationOptions, prompt: list[int]) -> int:
         """Where the last user turn ends, in tokens: the point that later turns and a regeneration come back to.
 
         -1 where the cache can go back to any point anyway.
@@ -176,10 +178,8 @@ class ReplyLoop:
             return -1
         asked = messages[:-1] if _continues(messages, options) else messages
         before = self.template.render(asked, add_generation_prompt=False, thinking=options.thinking)
-        full = self.tokens.tokenize(self._prompt_text(messages, options), with_special=True)
         head = self.tokens.tokenize(before, with_special=True)
-        shared = next((i for i, (one, other) in enumerate(zip(head, full, strict=False)) if one != other), len(head))
-        return min(shared, len(full) - 1)
+        return min(common_prefix_length(head, prompt), len(prompt) - 1)
 
     def _starts_inside_thinking(
         self, prompt: str, messages: tuple[ChatMessage, ...], options: GenerationOptions

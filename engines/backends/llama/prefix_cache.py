@@ -62,7 +62,7 @@ class PrefixCache:
 
         The last token is always left to be read, since its logits are needed.
         """
-        shared = min(_common_prefix_length(self.tokens, prompt), len(prompt) - 1)
+        shared = min(common_prefix_length(self.tokens, prompt), len(prompt) - 1)
         return self.rewind(shared)
 
     def rewind(self, length: int) -> int:
@@ -123,7 +123,8 @@ class PrefixCache:
         return 0 <= first <= max(0, length - self._window)
 
 
-def _common_prefix_length(first: list[int], second: list[int]) -> int:
+def common_prefix_length(first: list[int], second: list[int]) -> int:
+    """How many tokens two lists have in common at their beginning."""
     limit = min(len(first), len(second))
     if first[:limit] == second[:limit]:
         return limit

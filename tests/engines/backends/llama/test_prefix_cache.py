@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends.llama.prefix_cache import PrefixCache, _common_prefix_length
+from engines.backends.llama.prefix_cache import PrefixCache, common_prefix_length
 
 EXACT = 1e-3
 SMOLLM2_TOLERANCE = 2.0
@@ -260,4 +260,4 @@ def test_the_last_token_of_a_prompt_is_always_read() -> None:
     ("first", "second", "length"), [([], [1], 0), ([1, 2, 3], [1, 2, 3, 4], 3), ([1, 2, 9, 4], [1, 2, 3, 4], 2)]
 )
 def test_common_prefix(first: list[int], second: list[int], length: int) -> None:
-    assert _common_prefix_length(first, second) == length
+    assert common_prefix_length(first, second) == length
