@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from engines.errors import UnsupportedModelError
+
 Role = Literal["system", "user", "assistant"]
 PieceKind = Literal["text", "thinking"]
+KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+"""How the KV cache stores a value."""
 FinishReason = Literal["end", "length", "context", "stop", "cancelled"]
 """Why a reply ended: the model ended it, `max_tokens`, the context is full, a stop string, or the user."""
 
@@ -39,6 +43,14 @@ class LoadSettings:
     """Prompt tokens per evaluation; a cancel and a progress report lie between two of them."""
     gpu_layers: int = -1
     """Layers on the GPU where the build has one; -1 is all."""
+    kv_type: KvType = "f16"
+    """Of keys and values alike. Anything smaller than f16 needs flash attention."""
+    flash_attention: bool | None = None
+    """None leaves it to the engine, which uses it wherever device and model allow."""
+    expert_layers_on_cpu: int = 0
+    """Of how many layers, counted from the first, the routed experts stay in main memory."""
+    repack: bool = True
+    """The processor's own copy of some weights: faster, and counted in the fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +165,36 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class BufferUse:
+    """What lies, or would lie, in one kind of buffer of the engine, in bytes."""
+
+    name: str
+    """The engine's own name: CPU, CPU_REPACK, CUDA0, Metal."""
+    is_host: bool
+    """In main memory, reachable by the processor."""
+    weights_bytes: int
+    context_bytes: int
+    compute_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a load with `settings` would allocate, as planned by the engine itself without allocating it."""
+
+    settings: LoadSettings
+    context_tokens: int
+    """After the engine's own rounding."""
+    buffers: tuple[BufferUse, ...]
+    vocabulary: int
+    process_bytes: int
+    """Resident memory of the engine process before any model."""
+    source: Literal["breakdown", "log"]
+    """breakdown: exact. log: rounded to 0.01 MiB, and without weights by device."""
+    problem: str = ""
+    """Why these settings are refused, in words; `buffers` is empty then."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """One line of the registry: how an engine is called, where it lives, what it reads."""
 
@@ -164,6 +206,8 @@ class EngineInfo:
     library: str
     """Distribution whose presence means that the engine is installed; empty: always there."""
     platforms: tuple[str, ...] = ("linux", "darwin", "win32")
+    can_stream_experts: bool = False
+    """Runs models larger than memory by reading experts from disk; without it, too large is "cannot run"."""
 
 
 class Engine(ABC):
@@ -204,6 +248,14 @@ class Engine(ABC):
     def devices(self) -> tuple[Device, ...]:
         """What the installed build can compute on; works without a model."""
         return ()
+
+    def dry_run(self, model_path: Path, settings: tuple[LoadSettings, ...]) -> tuple[DryRun, ...]:
+        """What a load with each of `settings` would allocate; reads no weights and allocates next to nothing.
+
+        The file may be a header followed by a hole of the right length. Raises: ModelFileError,
+        UnsupportedModelError, also where this engine cannot plan.
+        """
+        raise UnsupportedModelError("This engine cannot plan its memory.", "Use the estimate.", f"{type(self).__name__}: {model_path}, {settings}")
 
     @abstractmethod
     def count_tokens(self, text: str) -> int:

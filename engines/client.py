@@ -56,6 +56,7 @@ from engines.protocol import (
     Load,
     Loaded,
     Loading,
+    MemoryPlan,
     PieceMessage,
     ReadingProgress,
     Shutdown,
@@ -371,8 +372,8 @@ class EngineClient:
                     if request_id in self._counts:
                         self._counts.discard(request_id)
                         self._emit(message)
-                case DeviceList():
-                    logger.debug("the engine listed devices that nobody asked for")
+                case DeviceList() | MemoryPlan():
+                    logger.debug("the engine answered what nobody asked")
                 case Unloaded():
                     # This client ends the process instead of unloading, so nobody asked.
                     logger.debug("the engine unloaded by itself")

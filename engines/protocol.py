@@ -12,6 +12,7 @@ import msgspec
 from engines.base import (
     ChatMessage,
     Device,
+    DryRun,
     EngineVersions,
     FinishReason,
     GenerationOptions,
@@ -21,7 +22,7 @@ from engines.base import (
     Usage,
 )
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAXIMUM_LINE_BYTES = 64 * 1024 * 1024
 
 
@@ -70,6 +71,15 @@ class ListDevices(Message, frozen=True, tag="list_devices"):
     engine: str
 
 
+class PlanMemory(Message, frozen=True, tag="plan_memory"):
+    """What loads with each of these settings would allocate; reads no weights. Answered by `MemoryPlan` or `Failed`."""
+
+    request_id: int
+    engine: str
+    model_path: str
+    settings: tuple[LoadSettings, ...]
+
+
 class Cancel(Message, frozen=True, tag="cancel"):
     """End a request early: a `Finished(reason="cancelled")` follows. Of no effect after its end."""
 
@@ -89,6 +99,13 @@ class Shutdown(Message, frozen=True, tag="shutdown"):
 
 
 # From the engine
+
+
+class MemoryPlan(Message, frozen=True, tag="memory_plan"):
+    """One answer for each of the settings that were asked about, in their order."""
+
+    request_id: int
+    plans: tuple[DryRun, ...]
 
 
 class Hello(Message, frozen=True, tag="hello"):
@@ -162,9 +179,19 @@ class Failed(Message, frozen=True, tag="failed"):
     details: str
 
 
-ToEngine = Load | Generate | CountTokens | ListDevices | Cancel | CancelLoad | Unload | Shutdown
+ToEngine = Load | Generate | CountTokens | ListDevices | PlanMemory | Cancel | CancelLoad | Unload | Shutdown
 FromEngine = (
-    Hello | Loading | Loaded | Unloaded | ReadingProgress | PieceMessage | Finished | TokenCount | DeviceList | Failed
+    Hello
+    | Loading
+    | Loaded
+    | Unloaded
+    | ReadingProgress
+    | PieceMessage
+    | Finished
+    | TokenCount
+    | DeviceList
+    | MemoryPlan
+    | Failed
 )
 
 _encoder = msgspec.json.Encoder()

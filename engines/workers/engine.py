@@ -38,7 +38,9 @@ from engines.protocol import (
     Load,
     Loaded,
     Loading,
+    MemoryPlan,
     PieceMessage,
+    PlanMemory,
     ReadingProgress,
     Shutdown,
     ToEngine,
@@ -59,7 +61,7 @@ LOADING_INTERVAL_S = 0.05
 class _Job:
     """A message with the flag that a later Cancel or CancelLoad sets, already while the job still waits."""
 
-    message: Load | Generate | CountTokens | ListDevices | Unload
+    message: Load | Generate | CountTokens | ListDevices | PlanMemory | Unload
     cancelled: threading.Event
 
 
@@ -97,7 +99,7 @@ class EngineWorker:
                 case Generate(request_id=request_id) | CountTokens(request_id=request_id):
                     self._request_flags[request_id] = flag
                     self._jobs.put(_Job(message, flag))
-                case ListDevices() | Unload():
+                case ListDevices() | PlanMemory() | Unload():
                     self._jobs.put(_Job(message, flag))
                 case Shutdown():
                     leave(0)
@@ -118,6 +120,8 @@ class EngineWorker:
                 self._forget(request_id)
             case ListDevices() as message:
                 self._list_devices(message)
+            case PlanMemory() as message:
+                self._plan_memory(message)
             case Unload():
                 self._unload()
                 self._channel.send(Unloaded())
@@ -211,6 +215,19 @@ class EngineWorker:
             self._channel.send(_failed(message.request_id, error))
         else:
             self._channel.send(DeviceList(request_id=message.request_id, devices=devices))
+
+    def _plan_memory(self, message: PlanMemory) -> None:
+        self._unload()
+        try:
+            engine = create(message.engine)
+            try:
+                plans = engine.dry_run(Path(message.model_path), message.settings)
+            finally:
+                engine.close()
+        except BaseException as error:  # noqa: BLE001 - the border: whatever a backend raises becomes a message
+            self._channel.send(_failed(message.request_id, error))
+        else:
+            self._channel.send(MemoryPlan(request_id=message.request_id, plans=plans))
 
 
 class _LoadProgress:
