@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +25,7 @@ import psutil
 
 from engines.errors import EngineError, ModelInUseError, NotEnoughMemoryError
 from engines.memory import GIBIBYTE, MEBIBYTE, Memory, read_memory
+from engines.shared_files import locked, write_whole
 
 Program = Literal["window", "terminal"]
 
@@ -142,7 +141,7 @@ class Leases:
             taken_at=time.time(),
         )
         try:
-            with _lock(self._directory):
+            with locked(self._directory):
                 if not anyway:
                     self._require_room(model_name, needed_bytes)
                 return HeldLease(lease, _write(self._directory, lease))
@@ -266,16 +265,8 @@ def _unavailable_bytes(process: psutil.Process) -> int:
 
 
 def _write(directory: Path, lease: Lease) -> Path:
-    """Appears whole or not at all: written beside, then renamed."""
     path = directory / f"{lease.pid}-{uuid.uuid4().hex}{_SUFFIX}"
-    handle, temporary = tempfile.mkstemp(dir=directory, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(lease), indent=2))
-        Path(temporary).replace(path)
-    except OSError:
-        _remove(Path(temporary))
-        raise
+    write_whole(path, msgspec.json.format(msgspec.json.encode(lease), indent=2))
     return path
 
 
@@ -284,28 +275,3 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:
         return  # somebody else reads or removes it now; it is looked at again next time
-
-
-@contextmanager
-def _lock(directory: Path) -> Iterator[None]:
-    """One process at a time. The system lets go by itself when a process dies."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a+b") as file:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-            try:
-                yield
-            finally:
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(file, fcntl.LOCK_UN)

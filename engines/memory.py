@@ -54,6 +54,24 @@ def read_memory() -> Memory:
     )
 
 
+def peak_memory_bytes(status_file: Path = Path("/proc/self/status")) -> int:
+    """The most memory that this process has had resident so far, mapped files included; 0 where nobody can tell.
+
+    Linux: VmHWM. `ru_maxrss` begins there with the memory of the process that started this one (the kernel hands it
+    over at exec), so a small engine started by a large window would look large.
+    """
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    if sys.platform == "linux":
+        for line in _read(status_file).splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
+    import resource
+
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # bytes on macOS
+
+
 def estimate_needed_bytes(file_bytes: int) -> int:
     """What a model of this file size takes in memory: an estimate, file size x 1.1 + 0.5 GiB.
 

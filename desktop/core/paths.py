@@ -76,6 +76,11 @@ class AppPaths:
         """Who holds an engine now."""
         return self.data_directory / "leases"
 
+    @property
+    def calibration_path(self) -> Path:
+        """What loads and chats on this computer taught about memory and speed."""
+        return self.data_directory / "calibration.json"
+
     def with_models_directory(self, models_directory: str | Path | None) -> AppPaths:
         """The same paths with the models folder that the settings name; None or empty changes nothing."""
         if not models_directory:

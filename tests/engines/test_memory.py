@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
-from engines.memory import GIBIBYTE, CgroupMemory, estimate_needed_bytes, read_cgroup, read_memory
+from engines.memory import (
+    GIBIBYTE,
+    CgroupMemory,
+    estimate_needed_bytes,
+    peak_memory_bytes,
+    read_cgroup,
+    read_memory,
+)
 
 
 def write(folder: Path, **files: str) -> None:
@@ -72,3 +82,22 @@ def test_without_a_limit_there_is_none(tmp_path: Path) -> None:
 
 def test_a_group_above_its_limit_has_nothing_left() -> None:
     assert CgroupMemory(limit_bytes=10, used_bytes=20).available_bytes == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows counts per process anyway")
+def test_the_peak_is_that_of_this_process_and_not_of_the_one_that_started_it() -> None:
+    """A large window starts a small engine: the kernel's ru_maxrss would begin with the window's memory."""
+    code = """
+import subprocess, sys
+ballast = bytearray(b"x") * 400_000_000
+child = "from engines.memory import peak_memory_bytes; print(peak_memory_bytes())"
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+
+    assert 5_000_000 < int(done.stdout) < 200_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the file is Linux's")
+def test_a_peak_that_nobody_tells_is_nothing(tmp_path: Path) -> None:
+    assert peak_memory_bytes(tmp_path / "missing") == 0

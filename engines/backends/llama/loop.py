@@ -6,12 +6,9 @@ cache needs one, then single tokens), so that the same conversation always gives
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-
-import psutil
 
 from engines.backends.llama.native import NativeContext, NativeModel
 from engines.backends.llama.prefix_cache import PrefixCache, common_prefix_length
@@ -20,6 +17,7 @@ from engines.backends.llama.tokens import Tokens
 from engines.base import ChatMessage, FinishReason, GenerationOptions, Outcome, Piece, Reading, Usage
 from engines.chat_template import ChatTemplate
 from engines.errors import ContextTooSmallError
+from engines.memory import peak_memory_bytes
 from engines.reasoning import ends_inside_thinking
 from engines.reply_text import ReplyText
 
@@ -213,13 +211,3 @@ class ReplyLoop:
 
 def _continues(messages: tuple[ChatMessage, ...], options: GenerationOptions) -> bool:
     return options.continue_last and bool(messages) and messages[-1].role == "assistant"
-
-
-def peak_memory_bytes() -> int:
-    """The most memory that this process has had resident so far."""
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux, bytes on macOS

@@ -22,6 +22,7 @@ def _all_paths(paths: AppPaths) -> list[Path]:
         paths.settings_path,
         paths.state_path,
         paths.leases_directory,
+        paths.calibration_path,
     ]
 
 
