@@ -60,16 +60,17 @@ def peak_memory_bytes(status_file: Path = Path("/proc/self/status")) -> int:
     Linux: VmHWM. `ru_maxrss` begins there with the memory of the process that started this one (the kernel hands it
     over at exec), so a small engine started by a large window would look large.
     """
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
     if sys.platform == "linux":
         for line in _read(status_file).splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
         return 0
-    import resource
+    elif sys.platform == "win32":  # noqa: RET505 - mypy reads the branches of a platform apart only in this form
+        return int(psutil.Process().memory_info().peak_wset)
+    else:
+        import resource
 
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # bytes on macOS
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # bytes on macOS
 
 
 def estimate_needed_bytes(file_bytes: int) -> int:
