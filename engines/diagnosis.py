@@ -21,12 +21,13 @@ from engines.errors import (
     NotEnoughMemoryError,
 )
 
-Activity = Literal["starting", "loading", "waiting", "replying"]
+Activity = Literal["starting", "planning", "loading", "waiting", "replying"]
 """What the process was doing when it ended."""
 
 KEPT = "Your conversation is kept."
 _ACTIVITIES: dict[Activity, str] = {
     "starting": "while it started",
+    "planning": "while it planned the model's memory",
     "loading": "while it loaded the model",
     "waiting": "while it was idle",
     "replying": "while it wrote a reply",
@@ -162,7 +163,9 @@ def diagnose(
     if stderr_tail:
         lines += ["Last lines of its output:", *stderr_tail]
     title = words.title.format(activity=_ACTIVITIES[activity])
-    return words.error(title, f"{advice} {KEPT}", "\n".join(lines))
+    if activity != "planning":  # nobody was talking to it
+        advice = f"{advice} {KEPT}"
+    return words.error(title, advice, "\n".join(lines))
 
 
 def after_second_crash(error: EngineError) -> EngineError:
@@ -212,7 +215,7 @@ def _choose(status: str | None, text: str, activity: Activity, protocol_error: s
             return _NO_MEMORY
         if _GPU_TIMEOUT_LINES.search(text):
             return _GPU_TIMEOUT
-        if activity in ("starting", "loading") and status is None and _LIBRARY_LINES.search(text):
+        if activity in ("starting", "planning", "loading") and status is None and _LIBRARY_LINES.search(text):
             return _LIBRARY
     if protocol_error is not None and status in (None, "SIGKILL"):
         # SIGKILL is then our own answer to the line.

@@ -11,13 +11,16 @@ import llama_cpp.llama_cpp as llama
 import psutil
 
 from engines.backends.llama.devices import list_devices
+from engines.backends.llama.dry_run import plan
 from engines.backends.llama.loop import ReplyLoop
 from engines.backends.llama.native import NativeContext, NativeLog, NativeModel
+from engines.backends.llama.parameters import check_settings, context_tokens_for
 from engines.backends.llama.prefix_cache import PrefixCache
 from engines.backends.llama.tokens import Tokens
 from engines.base import (
     ChatMessage,
     Device,
+    DryRun,
     Engine,
     GenerationOptions,
     LoadedModel,
@@ -28,9 +31,7 @@ from engines.base import (
 )
 from engines.chat_template import ChatTemplate
 from engines.errors import EngineError, UnsupportedModelError
-from engines.formats.gguf import check_complete, read_header
-
-DEFAULT_CONTEXT_TOKENS = 8192
+from engines.formats.gguf import GgufHeader, check_complete, read_header
 
 
 class LlamaEngine(Engine):
@@ -56,18 +57,14 @@ class LlamaEngine(Engine):
         """See Engine.load. The header is checked before the native parser sees the file."""
         self.close()
         started = time.perf_counter()
-        header = read_header(model_path)
-        check_complete(header)
-        if not header.architecture:
-            raise UnsupportedModelError(
-                "This file does not say what kind of model it is.", "Choose another build.", str(model_path)
-            )
+        header = _checked_header(model_path)
+        check_settings(header.architecture, settings)
         self._log.lines.clear()
         try:
             self._model = NativeModel(model_path, settings, on_progress, self._log)
             self._model.require_chat_model(model_path)
             threads = settings.threads or default_threads()
-            context_tokens = _context_tokens(settings.context_tokens, self._model.trained_context_tokens)
+            context_tokens = context_tokens_for(settings.context_tokens, self._model.trained_context_tokens)
             self._context = NativeContext(self._model, settings, context_tokens, threads)
             self._loop = self._make_loop(self._model, self._context, settings)
         except BaseException:
@@ -98,6 +95,11 @@ class LlamaEngine(Engine):
         cache = PrefixCache(context, sliding_window_tokens=model.sliding_window_tokens, is_recurrent=model.is_recurrent)
         return ReplyLoop(model, context, tokens, template, cache, batch_tokens=settings.batch_tokens)
 
+    def dry_run(self, model_path: Path, settings: tuple[LoadSettings, ...]) -> tuple[DryRun, ...]:
+        """See Engine.dry_run. A model that is loaded stays loaded."""
+        header = _checked_header(model_path)
+        return plan(model_path, header.architecture, settings, self._log)
+
     def generate(
         self,
         messages: tuple[ChatMessage, ...],
@@ -127,6 +129,16 @@ class LlamaEngine(Engine):
         return self._loop
 
 
+def _checked_header(model_path: Path) -> GgufHeader:
+    header = read_header(model_path)
+    check_complete(header)
+    if not header.architecture:
+        raise UnsupportedModelError(
+            "This file does not say what kind of model it is.", "Choose another build.", str(model_path)
+        )
+    return header
+
+
 def default_threads() -> int:
     """All physical cores but one, which is left to the window and the system; at least one.
 
@@ -136,12 +148,6 @@ def default_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         cores = min(cores, len(os.sched_getaffinity(0)))
     return max(1, cores - 1)
-
-
-def _context_tokens(wanted: int | None, trained: int) -> int:
-    """The wanted context, never beyond what the model was trained for (0: the model does not say)."""
-    tokens = wanted or DEFAULT_CONTEXT_TOKENS
-    return min(tokens, trained) if trained > 0 else tokens
 
 
 def _device_name(devices: tuple[Device, ...], gpu_layers: int) -> str:

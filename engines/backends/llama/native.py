@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import llama_cpp.llama_cpp as llama
 
+from engines.backends.llama.parameters import context_parameters, model_parameters
 from engines.base import LoadCancelled, LoadSettings
 from engines.errors import EngineError, ModelFileError, NotEnoughMemoryError, UnsupportedModelError
 
@@ -23,7 +24,14 @@ SEQUENCE = 0
 
 _LOG_LINES = 200
 _LOG_LEVEL_DEBUG = 1
-_OUT_OF_MEMORY_SIGNS = ("unable to allocate", "failed to allocate", "out of memory", "cannot allocate memory")
+_OUT_OF_MEMORY_SIGNS = (
+    "unable to allocate", "failed to allocate", "out of memory", "cannot allocate memory", "bad_alloc",
+)  # fmt: skip
+_REFUSED_SETTINGS_SIGNS = (
+    "requires flash_attn", "requires flash attention", "does not divide n_embd_head", "does not support different k",
+    "failed to initialize the context",
+)  # fmt: skip
+"""What llama.cpp logs when it makes no context although memory would be there (llama-context.cpp)."""
 
 
 class NativeLog:
@@ -58,10 +66,16 @@ class NativeLog:
 
 
 class NativeModel:
-    """A loaded model and what it says about itself."""
+    """A loaded model and what it says about itself; with `no_alloc`, one that is only planned."""
 
     def __init__(
-        self, path: Path, settings: LoadSettings, on_progress: Callable[[float], bool], log: NativeLog
+        self,
+        path: Path,
+        settings: LoadSettings,
+        on_progress: Callable[[float], bool],
+        log: NativeLog,
+        *,
+        no_alloc: bool = False,
     ) -> None:
         self._log = log
         self._cancelled = False
@@ -71,13 +85,10 @@ class NativeModel:
             self._cancelled = self._cancelled or not go_on
             return go_on
 
-        callback = llama.llama_progress_callback(report)
-        parameters = llama.llama_model_default_params()
-        parameters.n_gpu_layers = settings.gpu_layers
-        parameters.progress_callback = callback
-        # Plain mmap: DIRECT_IO, NONE and mlock need the whole file in private memory (facts, engine-traps).
-        parameters.load_mode = llama.LLAMA_LOAD_MODE_MMAP if llama.llama_supports_mmap() else llama.LLAMA_LOAD_MODE_NONE
-        self.handle: Any = llama.llama_model_load_from_file(str(path).encode("utf-8"), parameters)
+        self._parameters = model_parameters(
+            settings, on_progress=None if no_alloc else report, no_alloc=no_alloc
+        )  # kept: the model points into it
+        self.handle: Any = llama.llama_model_load_from_file(str(path).encode("utf-8"), self._parameters.native)
         if not self.handle:
             if self._cancelled:
                 raise LoadCancelled
@@ -121,23 +132,10 @@ class NativeContext:
     """A context over a model: evaluates tokens, holds the KV cache and the logits of the last token."""
 
     def __init__(self, model: NativeModel, settings: LoadSettings, context_tokens: int, threads: int) -> None:
-        parameters = llama.llama_context_default_params()
-        parameters.n_ctx = context_tokens
-        parameters.n_batch = settings.batch_tokens
-        parameters.n_ubatch = settings.batch_tokens
-        parameters.n_seq_max = 1
-        parameters.n_outputs_max = 1  # logits of the last token only: a large vocabulary times a batch is a lot
-        parameters.n_threads = threads
-        parameters.n_threads_batch = threads
-        parameters.swa_full = False  # else a sliding window costs as much as a full cache (facts: 27.5 GiB for 3.7)
-        parameters.no_perf = True
+        parameters = context_parameters(settings, context_tokens, threads)
         self.handle: Any = llama.llama_init_from_model(model.handle, parameters)
         if not self.handle:
-            raise NotEnoughMemoryError(
-                "There is not enough memory for this model's context.",
-                f"Close other apps, or load it with less context than {context_tokens:,} tokens.",
-                model._log.tail(),
-            )
+            raise explain_context_failure(context_tokens, model._log)
         self._log = model._log
         self.context_tokens = int(llama.llama_n_ctx(self.handle))
         self.memory: Any = llama.llama_get_memory(self.handle)
@@ -222,6 +220,22 @@ class NativeContext:
         if self.handle:
             llama.llama_free(self.handle)
             self.handle = None
+
+
+def explain_context_failure(context_tokens: int, log: NativeLog) -> EngineError:
+    """Why llama.cpp made no context: settings that it refuses say so in its log, everything else is memory."""
+    refused = log.find(*_REFUSED_SETTINGS_SIGNS)
+    if refused and not log.find(*_OUT_OF_MEMORY_SIGNS):
+        return UnsupportedModelError(
+            "The engine cannot use this model with these settings.",
+            "Load it with an f16 context memory, and leave flash attention to the engine.",
+            f"{refused}\n{log.tail()}",
+        )
+    return NotEnoughMemoryError(
+        "There is not enough memory for this model's context.",
+        f"Close other apps, or load it with less context than {context_tokens:,} tokens.",
+        log.tail(),
+    )
 
 
 def explain_load_failure(path: Path, log: NativeLog) -> EngineError:

@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from engines.backends.llama.engine import DEFAULT_CONTEXT_TOKENS, LlamaEngine, _device_name, default_threads
+from engines.backends.llama.engine import LlamaEngine, _device_name, default_threads
+from engines.backends.llama.parameters import DEFAULT_CONTEXT_TOKENS
 from engines.base import Device, LoadCancelled, LoadedModel, LoadSettings
 from engines.errors import EngineError, ModelFileError, UnsupportedModelError
 
