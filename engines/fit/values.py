@@ -76,8 +76,9 @@ class Weights:
     """Routed experts of all layers."""
     layer_bytes: tuple[int, ...] = ()
     """Each layer's bytes, routed experts included; empty when unknown (then: evenly)."""
-    repackable_bytes: int = 0
-    """What the CPU backend would copy into its own layout (llama.cpp, docs of `engines.fit.memory`)."""
+    packable_bytes: tuple[tuple[str, int], ...] = ()
+    """Tensor type and bytes of the matrices that a processor may copy into its own layout (`engines.fit.memory`);
+    the type "*" stands for weights whose types are not known."""
     header_bytes: int = 0
 
 
@@ -282,3 +283,8 @@ class Correction:
     prefill_measured: float | None = None
     loads: int = 0
     """How many loads stand behind it."""
+
+
+NO_WISH = Wish()
+ALONE = Running()
+UNCORRECTED = Correction()
