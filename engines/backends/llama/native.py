@@ -202,18 +202,24 @@ class NativeContext:
         """The largest position that is there, -1 when empty."""
         return int(llama.llama_memory_seq_pos_max(self.memory, SEQUENCE))
 
-    def save_partial_state(self) -> bytes:
-        """What cannot be rolled back (sliding window, recurrent state), as bytes; empty on failure."""
+    def partial_state_bytes(self) -> int:
+        """How large `save_partial_state` would be now."""
         flags = llama.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
-        size = int(llama.llama_state_seq_get_size_ext(self.handle, SEQUENCE, flags))
-        buffer = (ctypes.c_uint8 * size)()
-        written = int(llama.llama_state_seq_get_data_ext(self.handle, buffer, size, SEQUENCE, flags))
-        return bytes(buffer) if written == size else b""
+        return int(llama.llama_state_seq_get_size_ext(self.handle, SEQUENCE, flags))
 
-    def restore_partial_state(self, state: bytes) -> bool:
+    def save_partial_state(self) -> bytearray:
+        """What cannot be rolled back (sliding window, recurrent state); empty on failure. Made once, not copied."""
+        size = self.partial_state_bytes()
+        state = bytearray(size)
+        buffer = (ctypes.c_uint8 * size).from_buffer(state)
+        flags = llama.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        written = int(llama.llama_state_seq_get_data_ext(self.handle, buffer, size, SEQUENCE, flags))
+        return state if written == size else bytearray()
+
+    def restore_partial_state(self, state: bytearray) -> bool:
         """Puts back what `save_partial_state` gave; False when it does not fit this context."""
         flags = llama.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
         return int(llama.llama_state_seq_set_data_ext(self.handle, buffer, len(state), SEQUENCE, flags)) > 0
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-CHECKPOINT_BUDGET_BYTES = 256 * 1024 * 1024
+from engines import checkpoints
 
 
 class CacheMemory(Protocol):
@@ -25,14 +25,15 @@ class CacheMemory(Protocol):
     def remove_from(self, position: int) -> bool: ...
     def first_position(self) -> int: ...
     def last_position(self) -> int: ...
-    def save_partial_state(self) -> bytes: ...
-    def restore_partial_state(self, state: bytes) -> bool: ...
+    def partial_state_bytes(self) -> int: ...
+    def save_partial_state(self) -> bytearray: ...
+    def restore_partial_state(self, state: bytearray) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Checkpoint:
     length: int
-    state: bytes
+    state: bytearray
 
 
 class PrefixCache:
@@ -86,16 +87,22 @@ class PrefixCache:
         self.tokens.append(token)
 
     def checkpoint(self) -> None:
-        """Saves the state here, so that a later turn can come back. The oldest go when the budget is full."""
+        """Saves the state here, so that a later turn can come back. The oldest go to make room (`checkpoints`)."""
         length = len(self.tokens)
         if not self.needs_checkpoints or any(point.length == length for point in self._checkpoints):
             return
-        state = self._memory.save_partial_state()
-        if not state or len(state) > CHECKPOINT_BUDGET_BYTES:
-            return
-        self._checkpoints.append(_Checkpoint(length, state))
-        while sum(len(point.state) for point in self._checkpoints) > CHECKPOINT_BUDGET_BYTES:
+        size = self._memory.partial_state_bytes()
+        budget = checkpoints.budget_bytes(size)
+        if budget == 0:
+            return  # too large to be worth its memory, and not even made
+        while self._checkpoints and (
+            len(self._checkpoints) >= checkpoints.MOST_STATES
+            or sum(len(point.state) for point in self._checkpoints) + size > budget
+        ):
             self._checkpoints.pop(0)
+        state = self._memory.save_partial_state()
+        if state:
+            self._checkpoints.append(_Checkpoint(length, state))
 
     def forget(self) -> None:
         """Empties everything."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engines import checkpoints
 from engines.backends.llama.prefix_cache import PrefixCache, common_prefix_length
 
 EXACT = 1e-3
@@ -204,7 +205,8 @@ def test_asking_the_same_again_reads_at_most_the_last_turn(load: Any, ask: Any, 
 class FakeMemory:
     """A memory that does what a test says; the real ones are above."""
 
-    def __init__(self, *, removes: bool, first: int) -> None:
+    def __init__(self, *, removes: bool, first: int, state_bytes: int = 100 * 1024 * 1024) -> None:
+        self.state_bytes, self.saved = state_bytes, 0
         self.removes, self.first, self.last, self.cleared = removes, first, -1, 0
 
     def clear(self) -> None:
@@ -221,10 +223,14 @@ class FakeMemory:
     def last_position(self) -> int:
         return self.last
 
-    def save_partial_state(self) -> bytes:
-        return bytes(100 * 1024 * 1024)
+    def partial_state_bytes(self) -> int:
+        return self.state_bytes
 
-    def restore_partial_state(self, state: bytes) -> bool:
+    def save_partial_state(self) -> bytearray:
+        self.saved += 1
+        return bytearray(self.state_bytes)
+
+    def restore_partial_state(self, state: bytearray) -> bool:
         return False
 
 
@@ -246,6 +252,24 @@ def test_old_checkpoints_go_when_the_budget_is_full() -> None:
         memory.last = length - 1
         cache.checkpoint()
     assert [point.length for point in cache._checkpoints] == [30, 40]
+
+
+def test_states_are_never_more_than_the_fit_counts() -> None:
+    memory = FakeMemory(removes=False, first=0, state_bytes=1000)
+    cache = PrefixCache(memory, sliding_window_tokens=0, is_recurrent=True)
+    for _ in range(checkpoints.MOST_STATES + 8):
+        cache.add([1])
+        cache.checkpoint()
+    kept = sum(len(point.state) for point in cache._checkpoints)
+    assert kept == checkpoints.budget_bytes(1000) == 32 * 1000
+
+
+def test_a_state_that_is_too_large_is_not_even_made() -> None:
+    memory = FakeMemory(removes=False, first=0, state_bytes=checkpoints.LARGEST_STATE_BYTES + 1)
+    cache = PrefixCache(memory, sliding_window_tokens=0, is_recurrent=True)
+    cache.add([1, 2, 3])
+    cache.checkpoint()
+    assert memory.saved == 0
 
 
 def test_the_last_token_of_a_prompt_is_always_read() -> None:
