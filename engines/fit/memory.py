@@ -25,6 +25,9 @@ _BLOCKS: dict[KvType, tuple[int, int]] = {
     "q4_1": (32, 20), "q4_0": (32, 18),
 }  # fmt: skip
 
+PACKED_BUFFERS = frozenset({"CPU_REPACK", "AMX", "CPU_KLEIDIAI"})
+"""Names of the engine's buffers that hold weights in the processor's own layout."""
+
 GPU_RUNTIME_BYTES = 250 * 1024 * 1024
 """What a GPU's runtime takes of a card for itself. Assumed, not measured here: gguf-parser-go counts as much for CUDA
 (facts/fit.md A.8)."""
@@ -51,6 +54,14 @@ def refusal(geometry: Geometry, kv_type: KvType, flash_attention: bool | None) -
     if any(part.key_width % block or part.value_width % block for part in geometry.caches):
         return f"This model's cache cannot be stored as {kv_type}: its rows are not whole blocks of {block}."
     return ""
+
+
+def planned_weights_bytes(facts: ModelFacts) -> int:
+    """What a plan without memory mapping says of the weights. Gemma 3n and 4 make the output matrix before the table
+    it is tied to, so the plan holds that table twice; a mapped file holds it once (llama.cpp, models/gemma4.cpp).
+    """
+    twice = facts.weights.tied and facts.geometry.architecture in {"gemma4", "gemma3n"}
+    return facts.weights.total_bytes + (facts.weights.embedding_bytes if twice else 0)
 
 
 def rounded_context(context_tokens: int) -> int:
@@ -249,14 +260,14 @@ def from_plan(arithmetic: Placement, plan: DryRun, geometry: Geometry) -> Placem
     """
     host = [buffer for buffer in plan.buffers if buffer.is_host or buffer.name.startswith("CPU")]
     device = [buffer for buffer in plan.buffers if buffer not in host]
-    packed = sum(buffer.weights_bytes for buffer in host if buffer.name != "CPU")
+    packed = sum(buffer.weights_bytes for buffer in host if buffer.name in PACKED_BUFFERS)
     context = sum(buffer.context_bytes for buffer in host)
     state = min(geometry.state_bytes, context)
     main = arithmetic.main
     is_whole = arithmetic.gpu is None
     main = replace(
         main,
-        weights_bytes=main.weights_bytes if is_whole else sum(buffer.weights_bytes for buffer in host) - packed,
+        weights_bytes=main.weights_bytes if is_whole else sum(buffer.weights_bytes for buffer in host),
         repacked_bytes=packed,
         context_bytes=context - state if context else 0,
         state_bytes=state,
