@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from desktop.core.paths import AppPaths
 
 WORKER_FLAG = "--engine-worker"
+HUB_WORKER_FLAG = "--hub-worker"
 
 
 def main() -> int:
@@ -23,6 +24,10 @@ def main() -> int:
         from engines.workers.engine import main as run_worker
 
         return run_worker()
+    if arguments[:1] == [HUB_WORKER_FLAG]:
+        from engines.workers.hub import main as run_hub_worker
+
+        return run_hub_worker()
     from desktop.commands import run
 
     return run(arguments, open_window=_open_window)

@@ -82,6 +82,36 @@ class ModelInUseError(EngineError):
     code = "model_in_use"
 
 
+class HubError(EngineError):
+    """The model hub, or whoever stands in for it, gave an answer that is of no use."""
+
+    code = "hub"
+
+
+class HubUnreachableError(HubError):
+    """No connection to the model hub: no network, a wall in between, offline by setting, or it is down."""
+
+    code = "hub_unreachable"
+
+
+class HubNotFoundError(HubError):
+    """The model hub has no such repository, revision or file, or does not show it to this person."""
+
+    code = "hub_not_found"
+
+
+class HubAccessError(HubError):
+    """The repository is private, or its authors want to be asked first."""
+
+    code = "hub_access"
+
+
+class HubBusyError(HubError):
+    """The model hub wants to be asked less often."""
+
+    code = "hub_busy"
+
+
 _CLASSES: dict[str, type[EngineError]] = {
     cls.code: cls
     for cls in (
@@ -95,6 +125,11 @@ _CLASSES: dict[str, type[EngineError]] = {
         EngineCrashedError,
         EngineBusyError,
         ModelInUseError,
+        HubError,
+        HubUnreachableError,
+        HubNotFoundError,
+        HubAccessError,
+        HubBusyError,
     )
 }
 

@@ -8,7 +8,7 @@ file or from the first bytes of one that is still far away. What it may claim is
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +29,9 @@ _DTYPE_BITS: dict[str, int] = {
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64,
     "U64": 64,
 }  # fmt: skip
+
+_MOST: dict[bytes, int] = {b"{": 2 * MAXIMUM_TENSORS, b'":': 1_000_000, b",": 4_000_000, b"[": 1_000_000}
+"""How often a structural character may occur: what decoding costs is bounded before anything is decoded."""
 
 _Size = Annotated[int, msgspec.Meta(ge=0, le=MAXIMUM_TENSOR_VALUES)]
 _Offset = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
@@ -66,15 +69,6 @@ class _Entry(msgspec.Struct):
 
 class _Metadata(msgspec.Struct):
     texts: dict[str, str] = msgspec.field(default_factory=dict, name="__metadata__")
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """How often a structural character may occur: what decoding costs is bounded by it, before it is decoded."""
-
-    counts: dict[bytes, int] = field(
-        default_factory=lambda: {b"{": 2 * MAXIMUM_TENSORS, b'":': 1_000_000, b",": 4_000_000, b"[": 1_000_000}
-    )
 
 
 def read_header(path: Path) -> SafetensorsHeader:
@@ -142,7 +136,7 @@ def parse_header(data: bytes, file_bytes: int, path: Path) -> SafetensorsHeader:
 
 def check_bounds(text: bytes) -> None:
     """Raises ValueError for JSON with more objects, keys or items than any model's has."""
-    for character, most in _Limits().counts.items():
+    for character, most in _MOST.items():
         if text.count(character) > most:
             raise ValueError(f"more than {most} times {character.decode()!r} in a header")
 

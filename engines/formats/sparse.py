@@ -6,7 +6,6 @@ sparse files (ext4, XFS, Btrfs, APFS, NTFS); on others the file is refused inste
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
@@ -39,35 +38,31 @@ def write_sparse(header: bytes, length: int, path: Path) -> None:
         raise
 
 
-def _check_hole(file: BinaryIO, written_bytes: int) -> None:
-    """Raises OSError when the hole takes real room. Windows says so when the file is marked."""
-    if sys.platform == "win32":
-        return
-    os.fsync(file.fileno())  # some file systems count blocks only once they are placed
-    used_bytes = os.fstat(file.fileno()).st_blocks * 512
-    if used_bytes > written_bytes + PROBE_BYTES // 2:
-        raise OSError(errno.EOPNOTSUPP, "this file system has no sparse files")
-
-
 if sys.platform == "win32":
 
     def _mark_sparse(file: BinaryIO) -> None:
         """NTFS reserves the whole length unless it is told before (FSCTL_SET_SPARSE, winioctl.h)."""
+        import ctypes
         import msvcrt
 
-        set_sparse = 0x000900C4
-        returned = ctypes.c_ulong()
+        set_sparse, pointer, number = 0x000900C4, ctypes.c_void_p, ctypes.c_ulong
         control = ctypes.WinDLL("kernel32", use_last_error=True).DeviceIoControl
-        control.argtypes = (
-            [ctypes.c_void_p, ctypes.c_ulong]
-            + [ctypes.c_void_p, ctypes.c_ulong] * 2
-            + [ctypes.POINTER(ctypes.c_ulong), ctypes.c_void_p]
-        )
+        control.argtypes = (pointer, number, pointer, number, pointer, number, pointer, pointer)
+        returned = number()
         handle = msvcrt.get_osfhandle(file.fileno())
         if not control(handle, set_sparse, None, 0, None, 0, ctypes.byref(returned), None):
             raise OSError(errno.EOPNOTSUPP, f"this drive has no sparse files ({ctypes.get_last_error()})")
+
+    def _check_hole(_file: BinaryIO, _written_bytes: int) -> None:
+        """A drive without sparse files has already refused the mark."""
 
 else:
 
     def _mark_sparse(_file: BinaryIO) -> None:
         """A hole needs no announcement here."""
+
+    def _check_hole(file: BinaryIO, written_bytes: int) -> None:
+        """Raises OSError when the hole takes real room."""
+        used_bytes = os.fstat(file.fileno()).st_blocks * 512
+        if used_bytes > written_bytes + PROBE_BYTES // 2:
+            raise OSError(errno.EOPNOTSUPP, "this file system has no sparse files")

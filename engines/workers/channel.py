@@ -10,9 +10,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from engines.protocol import Message, ProtocolError, Shutdown, ToEngine, decode_to_engine, encode
+
+ReceivedT = TypeVar("ReceivedT")
 
 EXIT_PROTOCOL = 3
 """Exit status of a child that was sent something that is not a message."""
@@ -57,14 +59,18 @@ class Channel:
 
     def start_reading(self, on_message: Callable[[ToEngine], None]) -> None:
         """Calls `on_message` for each message but Shutdown, from a thread of its own."""
-        thread = threading.Thread(target=self._read, args=(on_message,), name="snug-stdin", daemon=True)
+        self.start_reading_as(decode_to_engine, on_message)
+
+    def start_reading_as(self, decode: Callable[[bytes], ReceivedT], on_message: Callable[[ReceivedT], None]) -> None:
+        """The same for a child that is sent other messages than an engine."""
+        thread = threading.Thread(target=self._read, args=(decode, on_message), name="snug-stdin", daemon=True)
         thread.start()
 
-    def _read(self, on_message: Callable[[ToEngine], None]) -> None:
+    def _read(self, decode: Callable[[bytes], ReceivedT], on_message: Callable[[ReceivedT], None]) -> None:
         with os.fdopen(self._read_descriptor, "rb") as stream:
             for line in stream:
                 try:
-                    message = decode_to_engine(line)
+                    message = decode(line)
                 except ProtocolError as error:
                     # The line may hold a conversation, so only the reason is told.
                     sys.stderr.write(f"not a message: {error}\n")

@@ -23,9 +23,10 @@ def run(*arguments: str, environment: dict[str, str] | None = None, **options: A
     )
 
 
-def test_worker_flag_starts_an_engine_process_and_no_qt() -> None:
+@pytest.mark.parametrize(("flag", "kind"), [("--engine-worker", "hello"), ("--hub-worker", "hub_hello")])
+def test_worker_flags_start_a_worker_and_no_qt(flag: str, kind: str) -> None:
     code = (
-        "import sys; sys.argv = ['snug', '--engine-worker']\n"
+        f"import sys; sys.argv = ['snug', '{flag}']\n"
         "import atexit, os\n"
         "from desktop.__main__ import main\n"
         "real = os._exit\n"
@@ -38,7 +39,7 @@ def test_worker_flag_starts_an_engine_process_and_no_qt() -> None:
         [sys.executable, "-c", code], input="", capture_output=True, text=True, timeout=60, check=False
     )
     assert worker.returncode == 0, worker.stderr
-    assert '"kind":"hello"' in worker.stdout
+    assert f'"kind":"{kind}"' in worker.stdout
     assert "NO QT" in worker.stderr
 
 
