@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engines.backends.llama import native
-from engines.backends.llama.native import NativeLog, explain_load_failure
+from engines.backends.llama.native import NativeLog, explain_context_failure, explain_load_failure
 from engines.errors import EngineError, ModelFileError, NotEnoughMemoryError, UnsupportedModelError
 
 
@@ -54,3 +54,23 @@ def test_a_context_that_cannot_be_made_is_a_lack_of_memory(
     with pytest.raises(NotEnoughMemoryError) as caught:
         load(tiny("qwen3"))
     assert "2,048" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        # Recorded from llama.cpp as of llama-cpp-python 0.3.36.
+        ("llama_init_from_model: quantized V cache requires flash_attn to be enabled", UnsupportedModelError),
+        ("llama_init_from_model: K cache type q8_0 with block size 32 does not divide n_embd_head_k=48",
+         UnsupportedModelError),
+        ("llama_init_from_model: failed to initialize the context: n_ctx_seq == 0", UnsupportedModelError),
+        ("llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache",
+         NotEnoughMemoryError),
+        ("llama_init_from_model: failed to initialize the context: std::bad_alloc", NotEnoughMemoryError),
+        ("", NotEnoughMemoryError),
+    ],
+)  # fmt: skip
+def test_settings_that_are_refused_are_not_called_a_lack_of_memory(line: str, kind: type[EngineError]) -> None:
+    error = explain_context_failure(4096, RecordedLog("llama_context: constructing llama_context", line))
+    assert type(error) is kind
+    assert line in error.details
