@@ -94,6 +94,8 @@ class Assessor:
         if facts is None:
             return None
         engines = {info.id for info in ENGINES}
+        if facts.unsupported and build.alternative is not None:
+            return replace(facts, unsupported=f"{facts.unsupported} {build.alternative} works instead.")
         if facts.unsupported or build.engine in engines:
             return facts
         return replace(facts, unsupported=_no_engine(build.engine, model, engines))

@@ -92,6 +92,8 @@ def from_catalogue(model: CatalogueModel, build: CatalogueBuild) -> ModelFacts |
     parameter.
     """
     file_bytes = build.weights_bytes
+    if file_bytes is None and build.unsupported:
+        file_bytes = 0  # its size is of no meaning where nothing can run it; the reason is
     if file_bytes is None or not model.geometry:
         return None
     metadata = {"context_length": model.trained_context_tokens, **model.geometry}

@@ -28,6 +28,9 @@ _BLOCKS: dict[KvType, tuple[int, int]] = {
 PACKED_BUFFERS = frozenset({"CPU_REPACK", "AMX", "CPU_KLEIDIAI"})
 """Names of the engine's buffers that hold weights in the processor's own layout."""
 
+PROJECTOR_BUFFER_SHARE = 6
+"""A projector works in buffers of up to a sixth of its weights (SigLIP: 121 of 811 MiB, facts/fit.md A.7)."""
+
 GPU_RUNTIME_BYTES = 250 * 1024 * 1024
 """What a GPU's runtime takes of a card for itself. Assumed, not measured here: gguf-parser-go counts as much for CUDA
 (facts/fit.md A.8)."""
@@ -48,7 +51,7 @@ def refusal(geometry: Geometry, kv_type: KvType, flash_attention: bool | None) -
     """
     if geometry.only_f16_cache and kv_type != "f16":
         return f"Models of this kind ({geometry.architecture}) answer rightly only with an f16 cache."
-    if _BLOCKS[kv_type][0] > 1 and flash_attention is False and any(part.value_width for part in geometry.caches):
+    if _BLOCKS[kv_type][0] > 1 and flash_attention is False:
         return f"A {kv_type} cache needs flash attention, which was switched off."
     block = _BLOCKS[kv_type][0]
     if any(part.key_width % block or part.value_width % block for part in geometry.caches):
@@ -98,12 +101,15 @@ def cache_bytes(
 
 
 def checkpoint_bytes(geometry: Geometry, context_tokens: int, kv_type: KvType, batch_tokens: int) -> int:
-    """What saved states of earlier turns may take at most: a state is the recurrent part and the windows."""
+    """What saved states of earlier turns may take at most: a state is the recurrent part and the windows.
+
+    How much of a window is saved depends on the conversation, so the most expensive size up to the whole is counted.
+    """
     windows = [part for part in geometry.caches if part.window_tokens is not None]
     if not windows and not geometry.needs_checkpoints:
         return 0
     state = geometry.state_bytes + sum(cache_bytes(part, context_tokens, kv_type, batch_tokens) for part in windows)
-    return checkpoints.peak_bytes(state)
+    return checkpoints.peak_bytes(min(state, checkpoints.LARGEST_STATE_BYTES))
 
 
 def repacked_bytes(weights: Weights, features: tuple[str, ...]) -> int:
@@ -157,7 +163,7 @@ def _terms(facts: ModelFacts, settings: LoadSettings) -> MemoryParts:
         ),
         output_bytes=compute.output_bytes(geometry),
         checkpoint_bytes=checkpoint_bytes(geometry, context, settings.kv_type, batch),
-        projector_bytes=facts.projector_bytes,
+        projector_bytes=facts.projector_bytes + facts.projector_bytes // PROJECTOR_BUFFER_SHARE,
         vocabulary_bytes=compute.vocabulary_bytes(geometry),
         process_bytes=compute.PROCESS_BYTES,
     )

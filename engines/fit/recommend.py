@@ -1,8 +1,8 @@
 """Ranks the catalogue for a computer and names one recommendation, with its reason. Pure.
 
-Rules, in this order: it fits with the full context; it writes faster than people read even in the pessimistic case;
-its weights have at least four bits; it is comfortably fast rather than just readable; it is stronger (the catalogue's
-own order, see models.toml); more precise weights as long as it stays comfortably fast.
+Rules, in this order: it fits with a comfortable context; it writes faster than people read even in the pessimistic
+case; its weights have at least four bits; it is comfortably fast rather than just readable; it is stronger (the
+catalogue's own order, see models.toml); more precise weights as long as it stays comfortably fast and leaves room.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from engines.catalog import Catalog, CatalogBuild, CatalogModel
 from engines.fit.sizes import gigabytes
 from engines.fit.speed import READING_TOKENS_PER_SECOND, words_per_second
 from engines.fit.values import ModelFacts, Verdict
+from engines.fit.verdict import DEFAULT_CONTEXT_TOKENS
 from engines.hardware.machine import Machine
 
-COMFORTABLE_TOKENS_PER_SECOND = 12.0
-"""Twice reading speed and a bit: a reply with some thinking before it does not feel slow. A judgement."""
+COMFORTABLE_TOKENS_PER_SECOND = 8.0
+"""One and a half times reading speed, in the pessimistic case. A judgement."""
 LEAST_BITS = 4.0
 """Below this, weights lose too much to recommend without having tried (facts/models.md: no independent tests)."""
 ENOUGH_BITS = 6.9
 """More precise than about six bits is not worth its memory and speed where nobody asked for it."""
+
+ROOMY_SHARE = 0.8
+"""A more precise build than the smallest is recommended only where it leaves a fifth of every limit unused."""
 
 _ORDER = {"fits": 0, "less_context": 1, "streams": 2, "unknown": 3, "cannot": 4}
 
@@ -73,14 +77,17 @@ def best_build(entries: Iterable[Ranked]) -> Ranked | None:
     good = [entry for entry in builds if _is_good(entry)]
     if good:
         return max(good, key=_worth)
-    return min(builds, key=_place, default=None)
+    return min(builds, key=lambda entry: (entry.verdict is None, _place(entry)), default=None)
 
 
 def _is_good(entry: Ranked) -> bool:
     verdict = entry.verdict
     if verdict is None or verdict.kind != "fits" or entry.model.starter or verdict.decode is None:
         return False
-    return verdict.decode.low >= READING_TOKENS_PER_SECOND and (entry.build.bits or 0) >= LEAST_BITS
+    wanted = min(DEFAULT_CONTEXT_TOKENS, entry.model.trained_context_tokens)
+    if verdict.largest_context_tokens < wanted or (entry.build.bits or 0) < LEAST_BITS:
+        return False
+    return verdict.decode.low >= READING_TOKENS_PER_SECOND
 
 
 def _runs(entry: Ranked) -> bool:
@@ -92,8 +99,9 @@ def _worth(entry: Ranked) -> tuple[bool, int, bool, float, float]:
     assert verdict is not None and verdict.decode is not None
     comfortable = verdict.decode.low >= COMFORTABLE_TOKENS_PER_SECOND
     bits = entry.build.bits or 0.0
-    # Enough bits is better than more; below that, more is better while it stays comfortable.
-    precise = bits if bits <= ENOUGH_BITS and comfortable else -bits
+    roomy = all(pool.needed_bytes <= ROOMY_SHARE * pool.limit_bytes for pool in verdict.pools)
+    # Enough bits is better than more; below that, more is better while it stays comfortable and leaves room.
+    precise = bits if bits <= ENOUGH_BITS and comfortable and roomy else -bits
     return comfortable, entry.model.strength, bits <= ENOUGH_BITS, precise, verdict.decode.likely
 
 
@@ -130,6 +138,8 @@ def _objection(entry: Ranked) -> str:
         return "fits only with less context"
     if verdict.decode is None:
         return "how fast it is here is not known"
+    if verdict.largest_context_tokens < DEFAULT_CONTEXT_TOKENS:
+        return f"fits only with {verdict.largest_context_tokens:,} tokens of context"
     if (entry.build.bits or 0) < LEAST_BITS:
         return "fits only with weights of less than four bits"
     return f"would write only about {words_per_second(verdict.decode.likely):.0f} words a second"

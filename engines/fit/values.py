@@ -118,6 +118,8 @@ class Wish:
     gpu_layers: int | None = None
     expert_layers_on_cpu: int | None = None
     batch_tokens: int = 512
+    vision: bool = False
+    """Load the vision projector beside the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

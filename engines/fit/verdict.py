@@ -33,7 +33,8 @@ FULL_CONTEXT_TOKENS = 8192
 SMALLEST_CONTEXT_TOKENS = 4096
 """Less than this is no conversation: "cannot run"."""
 DEFAULT_CONTEXT_TOKENS = 32768
-"""Chosen where it fits and nobody asked: more costs memory from the start, since the engine allocates it whole."""
+"""Chosen where it fits and nobody asked; a card is filled for it, and a recommendation must offer it. More costs memory
+from the start, since the engine allocates a context whole."""
 _STEPS_TOKENS = (4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
 _UNKNOWN_TRAINED_TOKENS = 131072
 
@@ -48,18 +49,23 @@ def judge(
     anchors: DryRunAnchors | None = None,
 ) -> Verdict:
     """The verdict. `anchors`: what the engine planned for these very settings, used instead of arithmetic."""
+    if facts.projector_bytes and not wish.vision:
+        facts = replace(facts, projector_bytes=0)
     judging = _Judging(facts, machine, wish, running, correction, anchors)
-    ways = tuple(judging.ways())
-    reason = facts.unsupported or support.why_unsupported(facts, ways[0]) or judging.refusal(ways)
+    bases = judging.bases()
+    refused = [memory.refusal(facts.geometry, base.kv_type, base.flash_attention) for base in bases]
+    reason = facts.unsupported or support.why_unsupported(facts, bases[0]) or (refused[0] if all(refused) else "")
     if reason:
-        return judging.cannot(ways[-1], (reason,))
-    ways = tuple(way for way in ways if not memory.refusal(facts.geometry, way.kv_type, way.flash_attention))
-    for way in ways:
-        if judging.fits(way, judging.target_tokens):
-            return judging.verdict(way, ())
-    with_less = max(ways, key=lambda way: judging.largest_context(way, now=False))
+        return judging.cannot(bases[0], (reason,))
+    tried = []
+    for base in (base for base, why in zip(bases, refused, strict=True) if not why):
+        for way in judging.ways(base):
+            if judging.fits(way, judging.target_tokens):
+                return judging.verdict(way)
+            tried.append(way)
+    with_less = max(tried, key=lambda way: judging.largest_context(way, now=False))
     if judging.largest_context(with_less, now=False) >= judging.smallest_tokens:
-        return judging.verdict(with_less, ())
+        return judging.verdict(with_less)
     return judging.cannot(with_less, tuple(judging.shortage(with_less)))
 
 
@@ -89,23 +95,29 @@ class _Judging:
     def smallest_tokens(self) -> int:
         return min(SMALLEST_CONTEXT_TOKENS, self.trained_tokens, self.target_tokens)
 
-    def ways(self) -> Iterator[LoadSettings]:
-        """Settings without a context, the best first."""
+    def bases(self) -> list[LoadSettings]:
+        """One for each KV type that may be chosen, the best first."""
         wish = self.wish
-        base = LoadSettings(batch_tokens=wish.batch_tokens, flash_attention=wish.flash_attention)
         kv_types: tuple[KvType, ...] = ("f16", "q8_0") if wish.kv_type is None else (wish.kv_type,)
-        for kv_type in kv_types:
-            way = replace(base, kv_type=kv_type)
-            if wish.gpu_layers is not None or wish.expert_layers_on_cpu is not None:
-                given = -1 if wish.gpu_layers is None else wish.gpu_layers
-                yield replace(way, gpu_layers=given, expert_layers_on_cpu=wish.expert_layers_on_cpu or 0)
-            elif self.machine.unified_gpu is None and self.machine.card is not None and self.facts.engine != "mlx":
-                yield from self._ways_on_card(way)
-            elif self.machine.unified_gpu is None:
-                yield replace(way, gpu_layers=0)
-                yield replace(way, gpu_layers=0, repack=False)
-            else:
-                yield way
+        return [
+            LoadSettings(batch_tokens=wish.batch_tokens, flash_attention=wish.flash_attention, kv_type=kv_type)
+            for kv_type in kv_types
+        ]
+
+    def ways(self, base: LoadSettings) -> Iterator[LoadSettings]:
+        """Settings without a context, the best first."""
+        wish, machine = self.wish, self.machine
+        if wish.gpu_layers is not None or wish.expert_layers_on_cpu is not None:
+            given = -1 if wish.gpu_layers is None else wish.gpu_layers
+            yield from _packed_or_not(
+                replace(base, gpu_layers=given, expert_layers_on_cpu=wish.expert_layers_on_cpu or 0)
+            )
+        elif machine.unified_gpu is not None or self.facts.engine == "mlx":
+            yield base
+        elif machine.card is not None:
+            yield from self._ways_on_card(base)
+        else:
+            yield from _packed_or_not(replace(base, gpu_layers=0))
 
     def _ways_on_card(self, way: LoadSettings) -> Iterator[LoadSettings]:
         """All on the card; then only experts outside; then fewer layers; then none."""
@@ -113,17 +125,15 @@ class _Judging:
         layers = self.facts.geometry.layers
         if self.facts.weights.expert_bytes:
             outside = _least(1, layers, lambda count: self._fits_card(replace(way, expert_layers_on_cpu=count)))
-            yield replace(way, expert_layers_on_cpu=outside)
-            yield replace(way, expert_layers_on_cpu=outside, repack=False)
+            yield from _packed_or_not(replace(way, expert_layers_on_cpu=outside))
         inside = layers - _least(1, layers, lambda count: self._fits_card(replace(way, gpu_layers=layers - count)))
         if inside > 0:
-            yield replace(way, gpu_layers=inside)
-            yield replace(way, gpu_layers=inside, repack=False)
-        yield replace(way, gpu_layers=0)
-        yield replace(way, gpu_layers=0, repack=False)
+            yield from _packed_or_not(replace(way, gpu_layers=inside))
+        yield from _packed_or_not(replace(way, gpu_layers=0))
 
     def _fits_card(self, way: LoadSettings) -> bool:
-        pools = self.pools(replace(way, context_tokens=self.target_tokens))
+        wanted = self.wish.context_tokens or DEFAULT_CONTEXT_TOKENS
+        pools = self.pools(replace(way, context_tokens=min(wanted, self.trained_tokens)))
         return all(pool.fits for pool in pools if pool.name == "card")
 
     def placement(self, settings: LoadSettings) -> Placement:
@@ -186,12 +196,12 @@ class _Judging:
                 high, high_room = aim, room
         return low
 
-    def verdict(self, way: LoadSettings, reasons: tuple[str, ...]) -> Verdict:
+    def verdict(self, way: LoadSettings) -> Verdict:
         """The verdict for a way that fits with at least the smallest context."""
         largest, largest_now = (self.largest_context(way, now=now) for now in (False, True))
         context = self._chosen_context(largest, largest_now)
         settings = replace(way, context_tokens=context)
-        said = (*self._sayings(settings, largest, largest_now), *reasons)
+        said = tuple(self._sayings(settings, largest, largest_now))
         return self._assemble(settings, (self._kind(largest), self._kind(largest_now)), (largest, largest_now), said)
 
     def cannot(self, way: LoadSettings, reasons: tuple[str, ...]) -> Verdict:
@@ -281,11 +291,6 @@ class _Judging:
         )
         yield "No engine in this version can run a model by reading it from disk piece by piece."
 
-    def refusal(self, ways: tuple[LoadSettings, ...]) -> str:
-        """Why none of the ways is allowed for this architecture; empty when one is."""
-        reasons = [memory.refusal(self.facts.geometry, way.kv_type, way.flash_attention) for way in ways]
-        return reasons[0] if all(reasons) else ""
-
 
 def _choices(settings: LoadSettings, wish: Wish) -> Iterator[str]:
     """What the fit chose beyond the ordinary."""
@@ -307,6 +312,12 @@ def _pool_words(pool: PoolUse) -> str:
             return "what the GPU may use of memory"
         case "card":
             return "the card's memory"
+
+
+def _packed_or_not(way: LoadSettings) -> Iterator[LoadSettings]:
+    """With the processor's own copy of the weights, and without it."""
+    yield way
+    yield replace(way, repack=False)
 
 
 def _least(low: int, high: int, holds: Callable[[int], bool]) -> int:

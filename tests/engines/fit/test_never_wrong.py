@@ -18,7 +18,7 @@ import pytest
 
 from engines import dry_run
 from engines.base import DryRun, LoadSettings
-from engines.checkpoints import peak_bytes
+from engines.checkpoints import LARGEST_STATE_BYTES, peak_bytes
 from engines.fit import memory, verdict
 from engines.fit.facts import from_gguf
 from engines.fit.geometry import from_metadata
@@ -49,13 +49,18 @@ class Truth:
     plan: DryRun | None = None
 
     @property
+    def projector_bytes(self) -> int:
+        """With its buffers, as the engine said for a SigLIP tower (facts/fit.md A.7)."""
+        return int(self.facts.projector_bytes * 931.8 / 810.5)
+
+    @property
     def total_bytes(self) -> int:
         vocabulary = self.facts.geometry.vocabulary
         output = vocabulary * 4
         tables = 10 * 10**6 + vocabulary * 125
         return (
             self.weights_bytes + self.repacked_bytes + self.context_bytes + self.compute_bytes + self.process_bytes
-            + self.checkpoint_bytes + self.facts.projector_bytes + output + tables
+            + self.checkpoint_bytes + self.projector_bytes + output + tables
         )  # fmt: skip
 
 
@@ -98,7 +103,7 @@ def recorded_truths() -> Iterator[Truth]:
                 context_bytes=run["context_bytes"],
                 compute_bytes=run["compute_bytes"],
                 process_bytes=0,
-                checkpoint_bytes=peak_bytes(min(geometry.state_bytes + windows, 64 * MIB)),
+                checkpoint_bytes=peak_bytes(min(geometry.state_bytes + windows, LARGEST_STATE_BYTES)),
             )
 
 
@@ -163,6 +168,7 @@ def ask(truth: Truth, machine: Machine, anchors: DryRunAnchors | None = None) ->
         flash_attention=truth.settings.flash_attention,
         batch_tokens=truth.settings.batch_tokens,
         gpu_layers=0 if not machine.gpus else None,
+        vision=True,
     )
     return verdict.judge(truth.facts, machine, wish, anchors=anchors)
 
@@ -174,7 +180,7 @@ def exceeds_memory(truth: Truth, answer: Verdict, limit_bytes: int) -> bool:
 
 
 def exceeds_gpu(truth: Truth, limit_bytes: int) -> bool:
-    on_gpu = truth.weights_bytes + truth.context_bytes + truth.compute_bytes + truth.facts.projector_bytes
+    on_gpu = truth.weights_bytes + truth.context_bytes + truth.compute_bytes + truth.projector_bytes
     return on_gpu > limit_bytes
 
 
@@ -246,6 +252,7 @@ def exactly(truth: Truth) -> DryRunAnchors:
         compute_bytes=truth.compute_bytes,
         process_bytes=60 * MIB,
         checkpoint_bytes=truth.checkpoint_bytes,
+        projector_bytes=truth.projector_bytes,
         output_bytes=vocabulary * 4,
         vocabulary_bytes=10 * 10**6 + vocabulary * 125,
         source="dry_run",
