@@ -101,7 +101,9 @@ def for_gpu(name: str, memory_total_bytes: int | None = None) -> Bandwidth | Non
     if not found:
         return None
     gigabytes, row = min(found)
-    return Bandwidth(bytes_per_second=gigabytes * GIGABYTE, source="table", note=f"{row.upper()}, {_TABLE}")
+    return Bandwidth(
+        bytes_per_second=gigabytes * GIGABYTE, source="table", note=f"{row.upper().replace(' TI', ' Ti')}, {_TABLE}"
+    )
 
 
 def measure_memory(size_bytes: int = _MEASURED_BYTES) -> Bandwidth:

@@ -96,6 +96,7 @@ def _temporary_file(folder: Path, file_bytes: int) -> Iterator[Path]:
         try:
             block = os.urandom(BLOCK_BYTES)
             with os.fdopen(descriptor, "wb", buffering=0) as file:
+                _write_uncached(file.fileno())
                 for number in range(size // BLOCK_BYTES):
                     file.write(number.to_bytes(8, "little") + block[8:])
                 os.fsync(file.fileno())
@@ -132,8 +133,12 @@ if sys.platform == "darwin":
 
     def _open_uncached(file: Path) -> tuple[int, Callable[[int], None]]:
         descriptor = os.open(file, os.O_RDONLY)
-        fcntl.fcntl(descriptor, fcntl.F_NOCACHE, 1)
+        _write_uncached(descriptor)
         return descriptor, lambda _: None
+
+    def _write_uncached(descriptor: int) -> None:
+        """Reads and writes of this file leave no pages behind; those that are there already would still answer."""
+        fcntl.fcntl(descriptor, fcntl.F_NOCACHE, 1)
 
 elif sys.platform == "linux":
 
@@ -152,8 +157,14 @@ elif sys.platform == "linux":
         return descriptor, lambda place: os.posix_fadvise(descriptor, place, BLOCK_BYTES, os.POSIX_FADV_DONTNEED)
 
 
+if sys.platform != "darwin":
+
+    def _write_uncached(descriptor: int) -> None:
+        """Elsewhere reading alone decides."""
+
+
 def parse_mounts(text: str, number: str) -> str:
-    """The kind of file system with this device number ("259:1"), in /proc/self/mountinfo; empty when it is not listed."""
+    """The kind of file system with this device number ("259:1") in /proc/self/mountinfo; empty if it is not there."""
     for line in text.splitlines():
         mount, separator, kind = line.partition(" - ")
         words = mount.split()

@@ -19,7 +19,7 @@ from engines.memory import read_cgroup
 
 KIBIBYTE = 1024
 
-_X86_FEATURES = (
+_FEATURES = (
     *("sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"),
     *("sve", "sve2", "sme", "i8mm", "bf16"),
 )
@@ -129,7 +129,7 @@ def parse_cpuinfo(text: str) -> ProcessorText:
 
 
 def _known_features() -> set[str]:
-    return {*_X86_FEATURES, *_ARM_FEATURES.values()}
+    return {*_FEATURES, *_ARM_FEATURES.values()}
 
 
 def _processor(root: Path, affinity_cores: int | None) -> Processor:

@@ -173,7 +173,7 @@ def _named(root: Path, card: _Card, vendor: str) -> str:
     for path in ("usr/share/hwdata/pci.ids", "usr/share/misc/pci.ids"):
         name = find_pci_name(read_text(root / path), card.vendor, card.product)
         if name:
-            return f"{vendor} {name}"
+            return name if name.startswith(vendor) else f"{vendor} {name}"
     return f"{vendor} GPU {card.product:04x}"
 
 
