@@ -116,7 +116,7 @@ def parse_header(data: bytes, file_bytes: int, path: Path) -> SafetensorsHeader:
         raise HeaderIncomplete(LENGTH_BYTES)
     length = int.from_bytes(data[:LENGTH_BYTES], "little")
     end = LENGTH_BYTES + length
-    if end > MAXIMUM_HEADER_BYTES or data[LENGTH_BYTES : LENGTH_BYTES + 1] not in (b"{", b""):
+    if length < 2 or end > MAXIMUM_HEADER_BYTES or data[LENGTH_BYTES : LENGTH_BYTES + 1] not in (b"{", b""):
         raise _not_safetensors(path, f"a header of {length} bytes")
     if end > file_bytes:
         raise _damaged(path, "the file ends inside its header")

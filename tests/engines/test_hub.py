@@ -26,7 +26,7 @@ from engines.errors import (
 from engines.formats import gguf, mlx_folder
 from engines.formats.sparse import write_sparse
 from engines.hub import HubCancelled, HubReader, RemoteFile, RemoteRepository, builds_of, hub_command
-from tests.support import gguf_writer
+from tests.support import gguf_writer, safetensors_writer
 from tests.support.hub_server import COMMIT, HubServer, running_hub
 
 SPLIT = "maker/split-model"
@@ -53,16 +53,6 @@ def write_split_model(folder: Path) -> int:
     return total
 
 
-def safetensors_header(tensors: dict[str, tuple[str, list[int], int]]) -> tuple[bytes, int]:
-    entries: dict[str, object] = {"__metadata__": {"format": "mlx"}}
-    offset = 0
-    for name, (dtype, shape, size) in tensors.items():
-        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(entries).encode()
-    return struct.pack("<Q", len(text)) + text, 8 + len(text) + offset
-
-
 def write_mlx_model(folder: Path) -> int:
     """About 20 GB in four shards."""
     folder.mkdir(parents=True)
@@ -75,7 +65,7 @@ def write_mlx_model(folder: Path) -> int:
             tensors[f"model.layers.{layer}.mlp.up_proj.weight"] = ("U32", [8192, 768], 8192 * 768 * 4)
             tensors[f"model.layers.{layer}.mlp.up_proj.scales"] = ("BF16", [8192, 96], 8192 * 96 * 2)
         weight_map |= dict.fromkeys(tensors, name)
-        header, length = safetensors_header(tensors)
+        header, length = safetensors_writer.sound(tensors)
         write_sparse(header, length, folder / name)
         total += length
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen3", "hidden_size": 6144}))

@@ -30,7 +30,7 @@ def text(value: str | bytes) -> bytes:
 
 def value(item: object) -> bytes:
     match item:
-        case Typed(type_id, code, list() | tuple() as numbers):
+        case Typed(type_id, code, list() | tuple() | range() as numbers):
             return struct.pack("<IIQ", 9, type_id, len(numbers)) + struct.pack(f"<{len(numbers)}{code}", *numbers)
         case Typed(type_id, code, number):
             return struct.pack(f"<I{code}", type_id, number)
