@@ -69,7 +69,7 @@ def planned_weights_bytes(facts: ModelFacts) -> int:
 
 def rounded_context(context_tokens: int) -> int:
     """The context that the engine makes of it."""
-    return max(1, -(-context_tokens // CONTEXT_STEP_TOKENS)) * CONTEXT_STEP_TOKENS
+    return -(-context_tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS or CONTEXT_STEP_TOKENS
 
 
 def context_bytes(
@@ -201,7 +201,8 @@ def _on_card(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Pla
         on_card += weights.embedding_bytes  # the output matrix is a copy of the table, which itself stays outside
         in_main += weights.embedding_bytes
     # The layers on the card may be those with the larger caches: one heaviest layer more than their share.
-    card_context = min(whole.context_bytes, round(whole.context_bytes * share) + _heaviest_cache(facts, settings))
+    heaviest = _heaviest_cache(facts, settings)
+    card_context = min(whole.context_bytes, round(whole.context_bytes * share) + heaviest)
     main_context = 0 if wanted >= layers else whole.context_bytes - round(whole.context_bytes * share)
     gpu = MemoryParts(
         weights_bytes=on_card,
@@ -215,7 +216,7 @@ def _on_card(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Pla
     main = replace(
         whole,
         weights_bytes=in_main,
-        context_bytes=main_context + (_heaviest_cache(facts, settings) if main_context else 0),
+        context_bytes=main_context + (heaviest if main_context else 0),
         state_bytes=whole.state_bytes if wanted < layers else 0,
         compute_bytes=whole.compute_bytes if splits else whole.compute_bytes // 4,
         projector_bytes=0,

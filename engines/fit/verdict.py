@@ -167,9 +167,9 @@ class _Judging:
 
     def largest_context(self, way: LoadSettings, *, now: bool) -> int:
         """The most tokens that fit, in whole steps of the engine, up to what the model was made for; 0 if none do."""
-        key = (way, now)
+        key = (way, now and not self.machine.is_profile)  # of a profile nobody knows what runs
         if key not in self._largest:
-            self._largest[key] = self._find_largest(way, now=now)
+            self._largest[key] = self._find_largest(way, now=key[1])
         return self._largest[key]
 
     def _find_largest(self, way: LoadSettings, *, now: bool) -> int:

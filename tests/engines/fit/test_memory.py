@@ -14,7 +14,7 @@ from engines.base import BufferUse, DryRun, LoadSettings
 from engines.fit import compute, memory
 from engines.fit.facts import from_gguf
 from engines.fit.geometry import from_metadata
-from engines.fit.values import DryRunAnchors, Geometry, MemoryParts, ModelFacts, Placement, Weights
+from engines.fit.values import TERMS, DryRunAnchors, Geometry, MemoryParts, ModelFacts, Placement, Weights
 from engines.formats.gguf import read_headers
 from engines.hardware.machine import Gpu, Machine, Processor
 
@@ -211,3 +211,6 @@ def test_every_term_counts_in_the_total() -> None:
     assert Placement(main=parts).total_bytes == parts.total_bytes
     assert parts.total_bytes - parts.without("weights_bytes").total_bytes == 1_000_000_000
     assert parts.process_bytes == compute.PROCESS_BYTES
+    assert set(TERMS) == {name for name in MemoryParts.__slots__ if name.endswith("_bytes")}
+    for term in TERMS:
+        assert MemoryParts(**{term: 7}).total_bytes == 7
