@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,21 +17,24 @@ import msgspec
 
 from engines.base import LoadSettings, Usage
 from engines.fit import calibration
-from engines.fit.calibration import LoadRecord, Records, ReplyRecord
+from engines.fit.calibration import BandwidthRecord, LoadRecord, Records, ReplyRecord, machine_key, measured_bandwidths
 from engines.fit.values import Correction, ModelFacts, Placement, SpeedRange
-from engines.hardware.machine import Machine
-from engines.registry import engine_info, library_version
+from engines.hardware.machine import Bandwidth, Machine
+from engines.registry import ENGINES, library_version
 from engines.shared_files import locked, write_whole
 
 FORMAT = 1
 LOADS_KEPT = 100
 REPLIES_KEPT = 200
+BANDWIDTHS_KEPT = 20
+MEASUREMENTS_WANTED = 3
+"""Of memory's speed. One may have been taken beside other work; the best of three hardly is."""
 MAXIMUM_FILE_BYTES = 1024 * 1024
 """Ten times what the records kept can take; more was not written by Snug."""
 
 logger = logging.getLogger(__name__)
 
-Record = TypeVar("Record", LoadRecord, ReplyRecord)
+Record = TypeVar("Record", LoadRecord, ReplyRecord, BandwidthRecord)
 
 
 class _DamagedError(Exception):
@@ -105,7 +109,7 @@ class CalibrationBook:
 
         def add(records: Records) -> Records:
             others = tuple(known for known in records.loads if known.id != load_id)
-            return Records((*others, record)[-LOADS_KEPT:], records.replies)
+            return replace(records, loads=(*others, record)[-LOADS_KEPT:])
 
         self._change(add)
 
@@ -131,13 +135,36 @@ class CalibrationBook:
             prefill=prefill,
         )
         if record is not None:
-            self._change(lambda records: Records(records.loads, (*records.replies, record)[-REPLIES_KEPT:]))
+            self._change(lambda records: replace(records, replies=(*records.replies, record)[-REPLIES_KEPT:]))
+
+    def with_measured(self, machine: Machine) -> Machine:
+        """The machine with the speed of its memory as it was measured here, where no table knows it."""
+        found = measured_bandwidths(self.records, machine)
+        if machine.is_profile or machine.bandwidth is not None or not found:
+            return machine
+        return replace(machine, bandwidth=found[0])
+
+    def wants_bandwidth(self, machine: Machine) -> bool:
+        """Whether the speed of this machine's memory should be measured, and noted, once more."""
+        if machine.is_profile or machine.bandwidth is not None:
+            return False
+        return len(measured_bandwidths(self.records, machine)) < MEASUREMENTS_WANTED
+
+    def note_bandwidth(self, machine: Machine, bandwidth: Bandwidth) -> None:
+        """The speed of this machine's memory was measured."""
+        record = BandwidthRecord(
+            at=self._clock(),
+            machine=machine_key(machine),
+            bytes_per_second=bandwidth.bytes_per_second,
+            note=bandwidth.note[:300],
+        )
+        self._change(lambda records: replace(records, bandwidths=(*records.bandwidths, record)[-BANDWIDTHS_KEPT:]))
 
     def reset(self) -> int:
         """Forgets everything; answers how many loads were known."""
         self.read()
         forgotten = len(self.records.loads)
-        if forgotten or self.records.replies:
+        if self.records != Records():
             self._change(lambda _: Records())
         return forgotten
 
@@ -174,11 +201,12 @@ class CalibrationBook:
 
 
 def _version_of(engine_id: str) -> str | None:
-    return library_version(engine_info(engine_id))
+    """The installed version of an engine's library; None for an engine that this version of Snug lacks."""
+    return next((library_version(info) for info in ENGINES if info.id == engine_id), None)
 
 
 def _encoded(records: Records) -> bytes:
-    content = {"format": FORMAT, "loads": records.loads, "replies": records.replies}
+    content = {"format": FORMAT, **msgspec.to_builtins(records)}
     return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
 
 
@@ -201,7 +229,9 @@ def _read(path: Path) -> Records:
     if version != FORMAT:
         raise _DamagedError(f"format is {version!r}")
     return Records(
-        _sound(raw.get("loads"), LoadRecord)[-LOADS_KEPT:], _sound(raw.get("replies"), ReplyRecord)[-REPLIES_KEPT:]
+        loads=_sound(raw.get("loads"), LoadRecord)[-LOADS_KEPT:],
+        replies=_sound(raw.get("replies"), ReplyRecord)[-REPLIES_KEPT:],
+        bandwidths=_sound(raw.get("bandwidths"), BandwidthRecord)[-BANDWIDTHS_KEPT:],
     )
 
 

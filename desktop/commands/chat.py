@@ -14,19 +14,23 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
+from desktop.commands.arguments import context_tokens, whole_number
 from desktop.commands.chat_engine import LEAVE_WITHIN_SECONDS, EngineChoices, TerminalEngine
 from desktop.commands.chat_input import COMMANDS, HELP, Command, as_command, read_message, set_up_editing
 from desktop.commands.chat_record import ChatRecord
 from desktop.commands.chat_session import ChatChoices, ChatSession, describe_usage
 from desktop.commands.exit_codes import ExitCode, exit_code_for
+from desktop.commands.model_fit import AssessorNow, LoadWish, ModelFit, is_judged
 from desktop.commands.terminal import MAXIMUM_PIPED_CHARACTERS, PipedTextTooLongError, Terminal
 from desktop.core.conversations.store import Store
 from desktop.core.errors import StorageError
 from desktop.core.logs import engine_log_path
 from desktop.core.paths import AppPaths
 from desktop.core.settings import Settings, load_settings, load_state
-from engines.base import GenerationOptions
+from engines.base import GenerationOptions, KvType
+from engines.calibration_book import CalibrationBook
 from engines.catalog import Catalog, load_catalog
 from engines.errors import EngineError
 from engines.lease import Leases
@@ -56,11 +60,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("prompt", nargs="*", metavar="PROMPT", help="what to ask; text that is piped in follows it")
     parser.add_argument("-m", "--model", metavar="PATH|NAME", help="a model file, or a model on this computer by name")
     parser.add_argument("-s", "--system", metavar="TEXT", help="tell the model who it is")
-    parser.add_argument("--context", type=_whole_number(256), metavar="N", help="length of the context in tokens")
-    parser.add_argument("--max-tokens", type=_whole_number(1), metavar="N", help="longest reply, in tokens")
+    parser.add_argument(
+        "--context", type=context_tokens, metavar="N", help="length of the context in tokens, such as 8192 or 32k"
+    )
+    parser.add_argument(
+        "--kv", choices=get_args(KvType), metavar="TYPE", help="how the context is kept: f16, or q8_0 for about half"
+    )
+    parser.add_argument("--max-tokens", type=whole_number(1), metavar="N", help="longest reply, in tokens")
     parser.add_argument("--temperature", type=_temperature, metavar="X", help="0 always takes the likeliest word")
-    parser.add_argument("--seed", type=_whole_number(0), metavar="N", help="repeat a reply: same seed, same words")
-    parser.add_argument("--threads", type=_whole_number(1), metavar="N", help="processor threads for the model")
+    parser.add_argument("--seed", type=whole_number(0), metavar="N", help="repeat a reply: same seed, same words")
+    parser.add_argument("--threads", type=whole_number(1), metavar="N", help="processor threads for the model")
     parser.add_argument(
         "--think", action=argparse.BooleanOptionalAction, help="ask a model that can think first to do so, or not to"
     )
@@ -71,7 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="keep the conversation; without this, what you type is kept and a single answer is not",
     )
     parser.add_argument("--wait", action="store_true", help="wait while another Snug needs the memory")
-    parser.add_argument("--anyway", action="store_true", help="load the model even if memory does not seem to suffice")
+    parser.add_argument("--anyway", action="store_true", help="load the model even if the fit says no")
     parser.add_argument(
         "--engine", choices=[info.id for info in ENGINES], help="run the model file with this engine, not by its kind"
     )
@@ -104,7 +113,7 @@ def open_chat(arguments: argparse.Namespace, paths: AppPaths, terminal: Terminal
     record = _open_record(paths, terminal) if keep else ChatRecord(None, lambda _: None)
     session = ChatSession(
         terminal,
-        _engine_maker(arguments, settings, paths, terminal),
+        _engine_maker(arguments, settings, paths, terminal, catalog),
         record,
         model,
         ChatChoices(
@@ -284,25 +293,37 @@ def _choose_model(arguments: argparse.Namespace, paths: AppPaths, catalog: Catal
 
 
 def _engine_maker(
-    arguments: argparse.Namespace, settings: Settings, paths: AppPaths, terminal: Terminal
+    arguments: argparse.Namespace, settings: Settings, paths: AppPaths, terminal: Terminal, catalog: Catalog
 ) -> Callable[[InstalledModel], TerminalEngine]:
     leases = Leases(paths.leases_directory, "terminal")
+    book = CalibrationBook.load(paths.calibration_path)
+    if book.problem:
+        terminal.say(book.problem)
+    assessor_now = AssessorNow(catalog, book, paths.models_directory)
 
     def make(model: InstalledModel) -> TerminalEngine:
+        wish = LoadWish(
+            context_tokens=arguments.context,
+            usual_context_tokens=settings.context_tokens,
+            kv_type=arguments.kv,
+            threads=settings.threads if arguments.threads is None else arguments.threads,
+        )
         trained = model.model.trained_context_tokens if model.model is not None else None
         load = settings.load_settings(trained)
-        if arguments.context is not None:
-            load = replace(load, context_tokens=arguments.context)
-        if arguments.threads is not None:
-            load = replace(load, threads=arguments.threads)
         choices = EngineChoices(
-            load_settings=load,
+            load_settings=replace(
+                load,
+                context_tokens=arguments.context or load.context_tokens,
+                threads=wish.threads,
+                kv_type=wish.kv_type or load.kv_type,
+            ),
             log_path=engine_log_path(paths.log_directory),
             anyway=arguments.anyway,
             wait=arguments.wait,
             idle_eject_seconds=settings.idle_eject_minutes * 60.0,
         )
-        return TerminalEngine(terminal, leases, model, choices)
+        fit = ModelFit(model, assessor_now, leases, wish, book) if is_judged(model) else None
+        return TerminalEngine(terminal, leases, model, choices, fit)
 
     return make
 
@@ -329,19 +350,6 @@ def _open_record(paths: AppPaths, terminal: Terminal) -> ChatRecord:
         terminal.say("The chat goes on, but is not kept.")
 
     return ChatRecord(Store(paths.database_path, backup_directory=paths.backup_directory), on_problem)
-
-
-def _whole_number(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{number} is below {least}")
-        return number
-
-    return parse
 
 
 def _temperature(text: str) -> float:

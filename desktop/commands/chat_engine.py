@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from desktop.commands.model_fit import ModelFit
 from desktop.commands.terminal import Terminal
 from engines.base import ChatMessage, FinishReason, GenerationOptions, LoadSettings, PieceKind, Usage
 from engines.client import EngineClient
@@ -83,21 +84,28 @@ class EngineChoices:
 
 
 class TerminalEngine:
-    """One model that is in memory while it is used. `start`, any number of `ask`, `close`; `eject` at any time."""
+    """One model that is in memory while it is used. `start`, any number of `ask`, `close`; `eject` at any time.
 
-    def __init__(self, terminal: Terminal, leases: Leases, model: InstalledModel, choices: EngineChoices) -> None:
+    With a `fit`, that says before each load how to load and whether there is room, and hears what was measured.
+    """
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        leases: Leases,
+        model: InstalledModel,
+        choices: EngineChoices,
+        fit: ModelFit | None = None,
+    ) -> None:
         self.model = model
         self._terminal = terminal
         self._leases = leases
         self._choices = choices
+        self._fit = fit
+        self._settings = choices.load_settings
+        self._told_line = ""
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._client = EngineClient(
-            engine=model.engine,
-            model_path=model.path,
-            settings=choices.load_settings,
-            on_event=self._events.put,
-            log_path=choices.log_path,
-        )
+        self._client = self._make_client()
         self._lease: HeldLease | None = None
         self._told_error: EngineError | None = None
         """The error that the last reply ended with: a load that failed meanwhile is told once, then tried again."""
@@ -105,7 +113,10 @@ class TerminalEngine:
         self._eject_lock = threading.Lock()
 
     def start(self) -> None:
-        """Takes the lease and begins to load. Raises ModelInUseError, NotEnoughMemoryError."""
+        """Takes the lease and begins to load.
+
+        Raises ModelInUseError, NotEnoughMemoryError; with a fit also UnsupportedModelError, ModelFileError.
+        """
         with self._eject_lock:
             if self._lease is None:
                 self._lease = self._take_lease()
@@ -166,9 +177,11 @@ class TerminalEngine:
                 stay=stay,
             )
             try:
-                return self._follow(reply)
+                end = self._follow(reply)
             finally:
                 self._terminal.clear_progress()
+            self._note(end)
+            return end
 
     def _follow(self, reply: _Reply) -> ReplyEnd:
         while True:
@@ -190,15 +203,46 @@ class TerminalEngine:
                 return None
 
     def _take_lease(self) -> HeldLease:
-        needed_bytes = estimate_needed_bytes(self.model.size_bytes)
         while True:
             try:
+                needed_bytes = self._prepare()
                 return self._leases.take(self.model.name, self.model.path, needed_bytes, anyway=self._choices.anyway)
             except ModelInUseError as error:
                 if not self._choices.wait:
                     raise
                 self._terminal.progress(f"Waiting. {error.title}")
                 time.sleep(_LEASE_POLL_SECONDS)
+
+    def _prepare(self) -> int:
+        """How the model is loaded this time; answers what it needs of main memory, in bytes."""
+        if self._fit is None:
+            return estimate_needed_bytes(self.model.size_bytes)
+        prepared = self._fit.prepare(anyway=self._choices.anyway)
+        if prepared.settings != self._settings:
+            self._settings = prepared.settings
+            self._client.close()
+            self._client = self._make_client()
+        if prepared.line != self._told_line:
+            self._told_line = prepared.line
+            self._terminal.say(prepared.line)
+        return prepared.needed_bytes
+
+    def _make_client(self) -> EngineClient:
+        return EngineClient(
+            engine=self.model.engine,
+            model_path=self.model.path,
+            settings=self._settings,
+            on_event=self._events.put,
+            log_path=self._choices.log_path,
+        )
+
+    def _note(self, end: ReplyEnd) -> None:
+        """What a reply measured is for the next prediction. Stopped ones count as well: they measured as truly."""
+        match self._client.state:
+            case Ready(model) if self._fit is not None and end.usage is not None:
+                self._fit.note(model, end.usage)
+            case _:
+                pass  # no model in memory any more, or nothing that looks at it
 
     def _start_idle_timer(self) -> None:
         if self._choices.idle_eject_seconds > 0:

@@ -28,6 +28,8 @@ class ExitCode(IntEnum):
     """The engine process crashed or did not start."""
     IN_USE = 6
     """Another Snug process is in the way."""
+    DOES_NOT_FIT = 7
+    """The answer of `snug fit`: not on this computer, whatever else runs."""
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
     """Nobody reads the output any more, as after `| head`."""

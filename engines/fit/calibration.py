@@ -8,7 +8,7 @@ of a model is known by its architecture and its exact size. Reading and writing 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from engines.base import LoadSettings, Usage
 from engines.fit.values import Correction, ModelFacts, Placement, SpeedRange
-from engines.hardware.machine import Machine
+from engines.hardware.machine import Bandwidth, Machine
 
 GIBIBYTE = 1024**3
 MEGABYTE = 1000**2
@@ -28,6 +28,9 @@ REPLIES_LOOKED_AT = 9
 CARRIED_EXCESS_BYTES = 512 * 1024**2
 """What one build may teach about *another* one is the engine process's overhead, which does not grow with the model."""
 LEAST_FACTOR, GREATEST_FACTOR = 0.2, 3.0
+SIMILAR_SIZE = 4
+"""A build teaches others at most so many times larger or smaller: the work per layer decides how fast a tiny model is,
+and memory how fast a large one is."""
 LEAST_GENERATED_TOKENS = 16
 LEAST_READ_TOKENS = 128
 """Shorter prompts measure the start of a batch, not the speed of reading."""
@@ -70,6 +73,7 @@ class ReplyRecord:
     machine: Name
     engine: Name
     build: Name
+    file_bytes: Bytes
     offload: Name
     depth_tokens: Tokens
     """Context in use at the end of the reply."""
@@ -79,12 +83,23 @@ class ReplyRecord:
     prefill_measured: Rate | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandwidthRecord:
+    """How fast main memory was found to be, where no table knows it."""
+
+    at: float
+    machine: Name
+    bytes_per_second: Annotated[int, Meta(gt=0, le=1 << 50)]
+    note: Name = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """Everything that is known, the latest last."""
 
     loads: tuple[LoadRecord, ...] = ()
     replies: tuple[ReplyRecord, ...] = ()
+    bandwidths: tuple[BandwidthRecord, ...] = ()
 
 
 def machine_key(machine: Machine) -> str:
@@ -161,6 +176,7 @@ def reply_record(
         machine=machine_key(machine),
         engine=engine_key(facts.engine, library_version),
         build=build_key(facts),
+        file_bytes=facts.file_bytes,
         offload=offload_key(settings),
         depth_tokens=usage.context_used_tokens,
         decode_predicted=decode.likely if decode is not None else None,
@@ -182,8 +198,8 @@ def correction(
 
     Memory can only become more careful: the largest excess of measured over predicted, of this build as it is and of
     other builds up to `CARRIED_EXCESS_BYTES`; less than predicted teaches nothing, because a short chat does not touch
-    all that a long one needs. The factors of speed are medians over builds of the medians of each build. `settings`
-    say which split between processor and GPU the measured speed must have had; None: the one used last.
+    all that a long one needs. The factors of speed are medians over builds of about this size of the medians of each.
+    `settings` say which split between processor and GPU the measured speed must have had; None: the one used last.
     """
     if machine.is_profile:
         return Correction()
@@ -191,17 +207,35 @@ def correction(
     loads = [record for record in records.loads if (record.machine, record.engine) == where]
     replies = [record for record in records.replies if (record.machine, record.engine) == where]
     build = build_key(facts)
+    similar = [record for record in replies if _is_similar(record.file_bytes, facts.file_bytes)]
     own = [record for record in replies if record.build == build]
     offload = offload_key(settings) if settings is not None else (own[-1].offload if own else "")
     own = [record for record in own if record.offload == offload]
     return Correction(
         memory_extra_bytes=_memory_extra(loads, build),
-        decode_factor=_factor((record.build, record.decode_predicted, record.decode_measured) for record in replies),
-        prefill_factor=_factor((record.build, record.prefill_predicted, record.prefill_measured) for record in replies),
+        decode_factor=_factor((record.build, record.decode_predicted, record.decode_measured) for record in similar),
+        prefill_factor=_factor((record.build, record.prefill_predicted, record.prefill_measured) for record in similar),
         decode_measured=_typical([(record.depth_tokens, record.decode_measured) for record in own]),
         prefill_measured=_typical([(record.depth_tokens, record.prefill_measured) for record in own]),
         loads=len(loads),
     )
+
+
+def measured_bandwidths(records: Records, machine: Machine) -> tuple[Bandwidth, ...]:
+    """What was measured of this computer's memory, the fastest first: a slow figure was taken beside other work."""
+    rates = {
+        record.bytes_per_second: record.note for record in records.bandwidths if record.machine == machine_key(machine)
+    }
+    return tuple(
+        Bandwidth(bytes_per_second=rate, source="measured", note=rates[rate]) for rate in sorted(rates, reverse=True)
+    )
+
+
+def uncorrected(placement: Placement, correction_: Correction) -> Placement:
+    """A placement as it was predicted before the correction was added to its process term."""
+    main = placement.main
+    extra = min(correction_.memory_extra_bytes, main.process_bytes)
+    return replace(placement, main=replace(main, process_bytes=main.process_bytes - extra))
 
 
 def describe(correction_: Correction) -> str:
@@ -241,6 +275,10 @@ def _factor(compared: Iterable[tuple[str, float | None, float | None]]) -> float
     if not ratios:
         return None
     return median(median(of_build[-REPLIES_LOOKED_AT:]) for of_build in ratios.values())
+
+
+def _is_similar(size_bytes: int, other_bytes: int) -> bool:
+    return size_bytes <= SIMILAR_SIZE * other_bytes and other_bytes <= SIMILAR_SIZE * size_bytes
 
 
 def _bounded(factor: float) -> float:

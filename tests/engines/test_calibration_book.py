@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from engines.base import LoadSettings, Usage
 from engines.calibration_book import LOADS_KEPT, MAXIMUM_FILE_BYTES, REPLIES_KEPT, CalibrationBook
 from engines.fit.values import Correction, Geometry, MemoryParts, ModelFacts, Placement, SpeedRange, Weights
-from engines.hardware.machine import Machine, Processor
+from engines.hardware.machine import Bandwidth, Machine, Processor
 
 FACTS = ModelFacts(
     name="Small",
@@ -92,7 +93,7 @@ def test_the_file_holds_figures_and_no_name_of_a_model(tmp_path: Path) -> None:
     full_book(path)
 
     content = json.loads(path.read_text(encoding="utf-8"))
-    assert set(content) == {"format", "loads", "replies"}
+    assert set(content) == {"format", "loads", "replies", "bandwidths"}
     assert content["loads"][0]["build"] == "llama:1000"
     assert "Small" not in path.read_text(encoding="utf-8")
 
@@ -202,6 +203,35 @@ def test_keys_of_a_later_version_are_no_mistake_but_a_later_format_is_left_alone
 
     assert book.problem.startswith("A newer Snug ")
     assert path.read_text(encoding="utf-8") == newer
+
+
+def test_the_speed_of_memory_is_measured_until_it_is_sure_and_then_known(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    book = CalibrationBook.load(path)
+    assert book.with_measured(MACHINE) == MACHINE
+    for rate in (10, 30, 20):
+        assert book.wants_bandwidth(MACHINE)
+        book.note_bandwidth(MACHINE, Bandwidth(bytes_per_second=rate, source="measured", note="so"))
+
+    known = CalibrationBook.load(path)
+    assert not known.wants_bandwidth(MACHINE)
+    assert known.with_measured(MACHINE).bandwidth == Bandwidth(bytes_per_second=30, source="measured", note="so")
+
+
+def test_a_speed_from_a_table_and_a_described_computer_need_no_measuring(tmp_path: Path) -> None:
+    book = CalibrationBook.load(tmp_path / "calibration.json")
+    book.note_bandwidth(MACHINE, Bandwidth(bytes_per_second=10, source="measured"))
+    from_table = replace(MACHINE, bandwidth=Bandwidth(bytes_per_second=99, source="table"))
+    profile = replace(MACHINE, memory_available_bytes=None)
+
+    assert not book.wants_bandwidth(from_table) and not book.wants_bandwidth(profile)
+    assert (book.with_measured(from_table), book.with_measured(profile)) == (from_table, profile)
+
+
+def test_an_engine_that_this_version_lacks_is_no_error(tmp_path: Path) -> None:
+    book = full_book(tmp_path / "calibration.json")
+
+    assert book.correction_for(replace(FACTS, engine="of tomorrow"), MACHINE) == Correction()
 
 
 def test_forgetting_empties_the_book_for_everybody(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from engines.hardware.machine import Bandwidth, Machine, Processor
+
 SNUG = (sys.executable, "-m", "desktop")
 WAIT_S = 30.0
 
@@ -186,3 +188,34 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def huge_model(tmp_path: Path) -> Path:
+    """A sound GGUF of about 9 TB: a header, and a hole of the right length. No computer has room for it."""
+    from engines.formats.sparse import write_sparse
+    from tests.support import gguf_writer
+
+    metadata, tensors = gguf_writer.model(layers=100, width=98304, vocabulary_size=1000)
+    header, length = gguf_writer.header(metadata, tensors)
+    path = tmp_path / "huge.gguf"
+    path.parent.mkdir(exist_ok=True)
+    try:
+        write_sparse(header, length, path)
+    except OSError as error:
+        pytest.skip(f"this disk cannot hold a file of {length:,} bytes with nothing in it ({error.strerror})")
+    assert length > 10**12
+    return path
+
+
+@pytest.fixture
+def here() -> Machine:
+    """A computer that somebody looked at: 16 GB, of which 12 are free."""
+    return Machine(
+        name="Test computer",
+        system="linux",
+        processor=Processor(name="Test processor", architecture="x86_64", physical_cores=4, features=("avx2",)),
+        memory_total_bytes=16 * 10**9,
+        memory_available_bytes=12 * 10**9,
+        bandwidth=Bandwidth(bytes_per_second=50 * 10**9, source="table"),
+    )

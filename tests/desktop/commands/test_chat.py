@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from desktop.commands import run
 from desktop.core.conversations.store import Store
 from desktop.core.conversations.values import StoredMessage
+from engines.calibration_book import CalibrationBook
 from engines.lease import Lease, read_leases
 
 Snug = Callable[..., subprocess.CompletedProcess[str]]
@@ -106,7 +108,7 @@ def test_the_longest_reply_is_obeyed_and_said(snug: Snug, script: Script) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--context", "12"], "12 is below 256"),
+        (["--context", "12"], "12 tokens is not between 256 and"),
         (["--temperature", "hot"], "'hot' is not a number"),
         (["--temperature", "9"], "9 is not between 0 and 5"),
         (["--seed", "x"], "'x' is not a whole number"),
@@ -143,37 +145,72 @@ def test_a_file_that_is_no_model_is_said(snug: Snug, tmp_path: Path) -> None:
     assert done.stderr.startswith("snug: ")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a large file with nothing in it takes its room there")
-def test_a_model_that_does_not_fit_is_not_loaded(snug: Snug, tmp_path: Path) -> None:
-    path = tmp_path / "huge.gguf"
-    with path.open("wb") as file:
-        file.truncate(1 << 42)
-
-    done = snug("chat", "--model", path, "Hello")
-    forced = snug("chat", "--model", path, "--anyway", "Hello")
+def test_a_model_that_does_not_fit_is_not_loaded(snug: Snug, huge_model: Path) -> None:
+    done = snug("chat", "--model", huge_model, "Hello")
 
     assert done.returncode == 4
-    assert "There is not enough free memory for huge." in done.stderr
-    assert "About 4506.1 GiB are needed" in done.stderr
-    assert forced.returncode == 3
+    assert done.stderr.startswith("snug: huge does not fit on this computer.\n      Needs ")
+    assert "--anyway loads it nevertheless" in done.stderr
+    assert done.stdout == ""
 
 
-@pytest.mark.slow
-def test_another_snug_that_needs_the_memory_is_named_or_waited_for(
-    snug: Snug, script: Script, terminal: Callable[..., Any], data_directory: Path
+@pytest.mark.model
+def test_the_verdict_stands_in_one_line_before_the_answer_and_what_was_measured_is_kept(
+    snug: Snug, smollm2_path: Path, data_directory: Path
 ) -> None:
+    question = ("chat", "--model", smollm2_path, "--threads", 1, "--temperature", 0, "--max-tokens", 20)
+    first = snug(*question, "--context", "1k", "--kv", "q8_0", "What is a fjord?")
+    second = snug(*question, "What is a fjord?")
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    line = re.compile(r"Fits: about 0\.\d GB of [\d.]+ GB, context ([\d,]+) tokens, (.+)\.\n")
+    asked, chosen = line.match(first.stderr), line.match(second.stderr)
+    assert asked is not None and chosen is not None
+    assert (asked[1], chosen[1]) == ("1,024", "8,192")
+    assert "measured here" not in asked[2]
+    assert "measured here" in chosen[2]
+    book = CalibrationBook.load(data_directory / "calibration.json")
+    assert [(load.context_tokens, load.kv_type) for load in book.records.loads] == [(1024, "q8_0"), (8192, "f16")]
+    assert len(book.records.replies) == 2
+    assert all(50_000_000 < load.measured_bytes < 1_500_000_000 for load in book.records.loads)
+    assert all(load.measured_bytes <= load.predicted_bytes + 40_000_000 for load in book.records.loads)
+    assert "fjord" not in (data_directory / "calibration.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.model
+def test_a_model_that_another_snug_leaves_no_room_for_is_refused_by_name(
+    snug: Snug, smollm2_path: Path, data_directory: Path
+) -> None:
+    write_lease(data_directory, size_bytes=1 << 50)
+
+    refused = snug("chat", "--model", smollm2_path, "Hello")
+
+    assert refused.returncode == 6
+    assert refused.stderr.startswith("snug: Giant is in memory for the Snug window, and SmolLM2 135M Instruct does not")
+
+
+def write_lease(data_directory: Path, size_bytes: int) -> Path:
+    """As a window would that holds a giant model; the window is this process."""
     lease = Lease(
         pid=os.getpid(),
         process_created_at=psutil.Process().create_time(),
         program="window",
         model_name="Giant",
         model_path="giant.gguf",
-        size_bytes=1 << 50,
+        size_bytes=size_bytes,
         taken_at=1.0,
     )
     path = data_directory / "leases" / "1.lease"
     path.parent.mkdir(parents=True)
     path.write_bytes(msgspec.json.encode(lease))
+    return path
+
+
+@pytest.mark.slow
+def test_another_snug_that_needs_the_memory_is_named_or_waited_for(
+    snug: Snug, script: Script, terminal: Callable[..., Any], data_directory: Path
+) -> None:
+    path = write_lease(data_directory, size_bytes=1 << 50)
 
     refused = snug("chat", "--model", script(), "Hello")
     waiting = terminal("chat", "--model", script(), "--wait", "Hello")

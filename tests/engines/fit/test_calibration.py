@@ -9,6 +9,7 @@ from engines.fit import calibration
 from engines.fit.calibration import (
     CARRIED_EXCESS_BYTES,
     LOADS_LOOKED_AT,
+    BandwidthRecord,
     LoadRecord,
     Records,
     ReplyRecord,
@@ -17,7 +18,9 @@ from engines.fit.calibration import (
     describe,
     load_record,
     machine_key,
+    measured_bandwidths,
     reply_record,
+    uncorrected,
 )
 from engines.fit.values import Correction, Geometry, MemoryParts, ModelFacts, Placement, SpeedRange, Weights
 from engines.hardware.machine import Gpu, Machine, Processor
@@ -195,11 +198,20 @@ def test_a_build_without_replies_of_its_own_gets_the_factor_and_no_measured_spee
 
 
 def test_each_build_has_one_voice_however_often_it_was_used() -> None:
-    often = tuple(reply(10, 5, of=facts(1)) for _ in range(50))
+    often = tuple(reply(10, 5, of=facts(1001)) for _ in range(50))
 
-    found = learned(replies=(*often, reply(10, 9, of=facts(2)), reply(10, 10, of=facts(3))))
+    found = learned(replies=(*often, reply(10, 9, of=facts(1002)), reply(10, 10, of=facts(1003))))
 
     assert found.decode_factor == pytest.approx(0.9)
+
+
+def test_a_tiny_model_teaches_nothing_about_the_speed_of_a_large_one() -> None:
+    tiny = (reply(10, 5, of=facts(100)),)
+
+    assert learned(replies=tiny, of=facts(400)).decode_factor == 0.5
+    assert learned(replies=tiny, of=facts(401)).decode_factor is None
+    assert learned(replies=tiny, of=facts(25)).decode_factor == 0.5
+    assert learned(replies=tiny, of=facts(24)).decode_factor is None
 
 
 @pytest.mark.parametrize(("measured", "factor"), [(0.001, 0.2), (1e6, 3.0), (10, 1.0)])
@@ -232,6 +244,25 @@ def test_a_long_prompt_with_a_short_answer_measures_reading_only() -> None:
     assert (record.decode_measured, record.prefill_measured, record.prefill_predicted) == (None, 100.0, 50)
     found = learned(replies=(record,))
     assert (found.decode_factor, found.prefill_factor, found.prefill_measured) == (None, 2.0, 100.0)
+
+
+def test_of_several_measurements_of_memory_the_fastest_comes_first() -> None:
+    def record(rate: int, machine: Machine = PC) -> BandwidthRecord:
+        return BandwidthRecord(at=1.0, machine=machine_key(machine), bytes_per_second=rate, note=f"{rate} it is")
+
+    records = Records(bandwidths=(record(20), record(30), record(10), record(90, OTHER_PC)))
+
+    found = measured_bandwidths(records, PC)
+
+    assert [each.bytes_per_second for each in found] == [30, 20, 10]
+    assert (found[0].source, found[0].note) == ("measured", "30 it is")
+
+
+def test_a_correction_can_be_taken_off_a_placement_again() -> None:
+    placed = Placement(main=MemoryParts(weights_bytes=1000, process_bytes=70))
+
+    assert uncorrected(placed, Correction(memory_extra_bytes=30)).main.total_bytes == 1040
+    assert uncorrected(placed, Correction()) == placed
 
 
 def test_records_name_the_build_by_its_shape_and_size_and_not_by_its_name() -> None:
