@@ -34,6 +34,7 @@ class Button(QPushButton):
         kind: ButtonKind = "normal",
         size: ButtonSize = "normal",
         weight: int | None = None,
+        icon_at_end: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(text, parent)
@@ -42,6 +43,7 @@ class Button(QPushButton):
         self._size: ButtonSize = size
         self._weight = weight if weight is not None else (600 if kind == "primary" else 500)
         self._gap_px = 8
+        self._icon_at_end = icon_at_end
         self._hovered = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -116,11 +118,13 @@ class Button(QPushButton):
         icon_width = icon_px + scaled(self._gap_px) if self._icon_name else 0
         left = self._content_left(text_width + icon_width)
         if self._icon_name:
-            icon_rect = QRectF(left, (self.height() - icon_px) / 2, icon_px, icon_px)
+            icon_left = left + text_width + scaled(self._gap_px) if self._icon_at_end else left
+            icon_rect = QRectF(icon_left, (self.height() - icon_px) / 2, icon_px, icon_px)
             draw_icon(painter, icon_rect, self._icon_name, ink)
         painter.setPen(QColor(ink))
         painter.setFont(self.font())
-        rect = QRectF(left + icon_width, 0, text_width + 2, self.height())
+        text_left = left if self._icon_at_end else left + icon_width
+        rect = QRectF(text_left, 0, text_width + 2, self.height())
         painter.drawText(rect, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
 
     def _content_left(self, content_width: int) -> float:

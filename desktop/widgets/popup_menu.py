@@ -13,6 +13,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QWidget
 
 from desktop.widgets.icons import icon
+from desktop.widgets.text import Tone
 from desktop.widgets.theme import theme_of
 
 
@@ -24,6 +25,10 @@ class MenuEntry:
     label: str
     icon_name: str = ""
     enabled: bool = True
+    hint: str = ""
+    """Words at the right edge."""
+    tone: Tone = "ink2"
+    """The drawing's colour."""
 
 
 class PopupMenu(QMenu):
@@ -44,17 +49,18 @@ class PopupMenu(QMenu):
         self.clear()
         self._on_chosen = on_chosen
         for entry in entries:
-            action = self.addAction(entry.label)
+            # What stands after a tab is set at the right, where menus have their shortcuts.
+            action = self.addAction(f"{entry.label}\t{entry.hint}" if entry.hint else entry.label)
             action.setData(entry.id)
             action.setEnabled(entry.enabled)
             if entry.icon_name:
-                action.setIcon(icon(entry.icon_name, theme_of(self).ink2))
+                action.setIcon(icon(entry.icon_name, getattr(theme_of(self), entry.tone)))
         if not self.isEmpty():
             self.popup(position)
 
     def labels(self) -> list[str]:
         """What is offered."""
-        return [action.text() for action in self.actions()]
+        return [action.text().replace("\t", "   ") for action in self.actions()]
 
     def choose(self, entry_id: str) -> None:
         """Chooses an entry as a click would."""

@@ -138,7 +138,9 @@ class Text(QLabel):
         text = self.text()
         if self._elide:
             text = QFontMetrics(self.font()).elidedText(text, Qt.TextElideMode.ElideRight, self.width())
-        rect = QRectF(0, 0, self.width() + 2, self.height())
+        # A hair more room at the right, or a fraction of a pixel could cost a letter.
+        spare = 0 if self.alignment() & Qt.AlignmentFlag.AlignRight else 2
+        rect = QRectF(0, 0, self.width() + spare, self.height())
         painter.drawText(rect, self.alignment() | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, text)
 
     def _get_flow(self) -> TextFlow:
