@@ -86,6 +86,8 @@ class State:
     last_model_path: str | None = None
     recent_models: tuple[str, ...] = ()
     """Paths, the last used first."""
+    chosen_contexts: tuple[tuple[str, Annotated[int, msgspec.Meta(ge=256, le=16_777_216)]], ...] = ()
+    """Model file and the context in tokens that was chosen for it on the models page, the latest first."""
 
     def with_model_used(self, model_path: str | Path) -> State:
         """The state after a model has been used."""

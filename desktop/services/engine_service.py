@@ -18,8 +18,9 @@ from typing import assert_never
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer, Signal
 
 from desktop.services.background import GuiLane
-from desktop.services.engine_session import EngineChoices, EngineSession, SessionKeeper
+from desktop.services.engine_session import EngineChoices, EngineSession, PlanLoad, SessionKeeper
 from desktop.services.joined_pieces import JoinedPieces
+from desktop.services.load_planner import estimated_plan
 from engines.base import ChatMessage, FinishReason, GenerationOptions, LoadedModel, PieceKind, Usage
 from engines.client_values import (
     ClientEvent,
@@ -71,7 +72,8 @@ class EngineService(QObject):
 
     Signals: state_changed(ClientState); text_grew(request, text, thinking) at most 30 times a second;
     reading(request, done, total); reply_finished(request, FinishReason, Usage); reply_failed(request, EngineError);
-    stop_now_offered(request); idle_ejected(). Every request ends in exactly one reply_finished or reply_failed.
+    stop_now_offered(request); idle_ejected(); load_failed(InstalledModel, EngineError) when a `load` without a request
+    came to nothing. Every request ends in exactly one reply_finished or reply_failed.
     """
 
     state_changed = Signal(object)
@@ -81,6 +83,7 @@ class EngineService(QObject):
     reply_failed = Signal(int, object)
     stop_now_offered = Signal(int)
     idle_ejected = Signal()
+    load_failed = Signal(object, object)
 
     def __init__(
         self,
@@ -91,9 +94,12 @@ class EngineService(QObject):
         working_directory: Path | None = None,
         idle_eject_ms: int = 0,
         stop_now_after_ms: int = STOP_NOW_AFTER_MS,
+        plan_load: PlanLoad = estimated_plan,
     ) -> None:
         super().__init__(parent)
-        self._keeper = SessionKeeper(leases, log_path=log_path, working_directory=working_directory)
+        self._keeper = SessionKeeper(
+            leases, log_path=log_path, working_directory=working_directory, plan_load=plan_load
+        )
         self._lane = GuiLane(self)
         # Opening and closing a model wait for locks, processes and threads: one after the other, off the GUI thread.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snug-engine-lane")
@@ -243,7 +249,7 @@ class EngineService(QObject):
         try:
             self._open(model, choices, ticket).client.start()
         except EngineError as error:
-            self._lane.post(partial(self._on_not_loaded, error))
+            self._lane.post(partial(self._on_load_refused, model, ticket, error))
 
     def _open(self, model: InstalledModel, choices: EngineChoices, ticket: int) -> EngineSession:
         session = self._keeper.open(model, choices, ticket, self._on_event)
@@ -307,10 +313,13 @@ class EngineService(QObject):
         match state:
             case LoadFailed() | Crashed(restarting=False):
                 # Nothing of it is in memory: give the lease back. The next request begins anew.
+                model = self.model
                 self._close_session()
+                self._set_state(state)
+                if isinstance(state, LoadFailed) and self._request is None and model is not None:
+                    self.load_failed.emit(model, state.error)
             case _:
-                pass
-        self._set_state(state)
+                self._set_state(state)
 
     def _set_state(self, state: ClientState) -> None:
         if self._is_closed:
@@ -347,6 +356,13 @@ class EngineService(QObject):
     def _on_not_loaded(self, error: EngineError) -> None:
         self._close_session()
         self._set_state(LoadFailed(error))
+
+    def _on_load_refused(self, model: InstalledModel, ticket: int, error: EngineError) -> None:
+        """A load without a request was refused before it began."""
+        if ticket != self._ticket:
+            return  # the user has chosen another one meanwhile
+        self._on_not_loaded(error)
+        self.load_failed.emit(model, error)
 
     def _on_begin_broke(self, request: _Request, error: Exception) -> None:
         self._on_not_begun(request, EngineError("The model could not be started.", "Start Snug again."))

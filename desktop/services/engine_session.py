@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from desktop.services.load_planner import LoadPlan, estimated_plan
 from engines.base import LoadSettings
 from engines.client import EngineClient
 from engines.client_values import ClientEvent
 from engines.lease import HeldLease, Leases
 from engines.library import InstalledModel
-from engines.memory import estimate_needed_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,12 @@ class EngineChoices:
     load_settings: LoadSettings = field(default_factory=LoadSettings)
     anyway: bool = False
     """Load even when the memory does not seem to suffice."""
+
+
+class PlanLoad(Protocol):
+    """Judges a model at the moment of its load (`LoadPlanner.plan`). Raises EngineError when it must not be loaded."""
+
+    def __call__(self, model: InstalledModel, settings: LoadSettings, *, anyway: bool = False) -> LoadPlan: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +53,10 @@ class SessionKeeper:
         *,
         log_path: Callable[[], Path] | None = None,
         working_directory: Path | None = None,
+        plan_load: PlanLoad = estimated_plan,
     ) -> None:
         self._leases = leases
+        self._plan_load = plan_load
         self._log_path = log_path
         self._working_directory = working_directory
         self._opened: EngineSession | None = None
@@ -61,16 +70,18 @@ class SessionKeeper:
     ) -> EngineSession:
         """Takes the lease and makes a client, which is not started yet. Closes what was open before.
 
-        `on_event` is called on the client's event thread. Raises ModelInUseError, NotEnoughMemoryError, EngineError.
+        `on_event` is called on the client's event thread.
+
+        Raises: ModelInUseError, NotEnoughMemoryError, UnsupportedModelError, ModelFileError, EngineError.
         """
         self.shut_all()
-        needed_bytes = estimate_needed_bytes(model.size_bytes)
-        lease = self._leases.take(model.name, model.path, needed_bytes, anyway=choices.anyway)
+        plan = self._plan_load(model, choices.load_settings, anyway=choices.anyway)
+        lease = self._leases.take(model.name, model.path, plan.needed_bytes, anyway=choices.anyway)
         sessions: list[EngineSession] = []
         client = EngineClient(
             engine=model.engine,
             model_path=model.path,
-            settings=choices.load_settings,
+            settings=plan.settings,
             on_event=lambda event: on_event(sessions[0], event),
             log_path=self._log_path() if self._log_path is not None else None,
             working_directory=self._working_directory,

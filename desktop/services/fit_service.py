@@ -1,0 +1,308 @@
+"""What fits on this computer, or on one that is asked about: judged in the background, told on the GUI thread.
+
+Puts nothing into memory. Loading asks `planner` for a plan, so that no model is loaded without a verdict.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from desktop.services.assessing import assess, judge_at
+from desktop.services.background import RunInBackground
+from desktop.services.engine_service import EngineService
+from desktop.services.fit_values import Assessment, BuildFit, MemorySum
+from desktop.services.load_planner import ContextWish, LoadPlanner
+from desktop.services.memory_service import MemoryService
+from desktop.services.model_service import ModelService
+from desktop.services.profile import Profile
+from engines.assessor import Assessor
+from engines.base import LoadedModel, Usage
+from engines.calibration_book import CalibrationBook
+from engines.catalog import load_catalog
+from engines.client_values import ClientState, Ready
+from engines.errors import EngineError
+from engines.fit.values import Running, Verdict
+from engines.hardware.machine import Machine
+from engines.lease import Leases
+from engines.library import InstalledModel
+from engines.memory import Memory
+
+logger = logging.getLogger(__name__)
+
+MOVED_BYTES = 256 * 1024**2
+"""Memory must have moved by so much before everything is judged again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look at this computer gave."""
+
+    assessor: Assessor
+    profiles: tuple[Machine, ...]
+
+
+class FitService(QObject):
+    """Verdicts.
+
+    Signals: assessed(Assessment) whenever something was judged; failed(EngineError) when there is nothing to judge
+    with; profiles_read(tuple of Machine), once.
+    """
+
+    assessed = Signal(object)
+    failed = Signal(object)
+    profiles_read = Signal(object)
+
+    def __init__(
+        self,
+        planner: LoadPlanner,
+        models: ModelService,
+        memory: MemoryService,
+        engine: EngineService,
+        profile: Profile,
+        *,
+        run_in_background: RunInBackground,
+        parent: QObject | None = None,
+        held_bytes: Callable[[], int] = lambda: 0,
+        load_profiles: Callable[[], tuple[Machine, ...]],
+    ) -> None:
+        super().__init__(parent)
+        self._planner = planner
+        self._models = models
+        self._engine = engine
+        self._profile = profile
+        self._run = run_in_background
+        self._held_bytes = held_bytes
+        self._load_profiles = load_profiles
+        self._here: Assessor | None = None
+        self._assessor: Assessor | None = None
+        self._profiles: tuple[Machine, ...] = ()
+        self._assessment: Assessment | None = None
+        self._error: EngineError | None = None
+        self._is_looking = False
+        self._is_assessing = False
+        self._is_due = False
+        """Something changed while the last assessment was being made."""
+        self._refining: set[str] = set()
+        self._held = 0
+        models.models_changed.connect(self._on_models_changed)
+        memory.memory_changed.connect(self._on_memory)
+        engine.state_changed.connect(self._on_engine_state)
+        engine.reply_finished.connect(self._on_reply_finished)
+        self._loaded: LoadedModel | None = None
+
+    # What is
+
+    @property
+    def assessment(self) -> Assessment | None:
+        """The last one; None until the computer has been looked at."""
+        return self._assessment
+
+    @property
+    def error(self) -> EngineError | None:
+        """Why there is none."""
+        return self._error
+
+    @property
+    def profiles(self) -> tuple[Machine, ...]:
+        """The computers that can be asked about."""
+        return self._profiles
+
+    @property
+    def here(self) -> Machine | None:
+        """The computer that Snug runs on."""
+        return self._here.machine if self._here is not None else None
+
+    def fit_of(self, model: InstalledModel) -> BuildFit | None:
+        """What was judged about a file for this computer; None while another computer is asked about."""
+        assessment = self._assessment
+        return assessment.fit_of(model) if assessment is not None and assessment.is_here else None
+
+    def freed_bytes(self) -> int:
+        """What this Snug would give back by ejecting: without mapped weights, which count as available already."""
+        loaded = self._engine.loaded
+        return max(0, loaded.memory_bytes - loaded.weights_bytes) if loaded is not None else 0
+
+    def judge_at(self, fit: BuildFit, context_tokens: int) -> tuple[Verdict, MemorySum] | None:
+        """One build with one context, from arithmetic and what is known of the engine's plan; takes about 1 ms."""
+        if self._assessor is None or fit.facts is None:
+            return None
+        freed = self.freed_bytes() if not self._assessor.machine.is_profile else 0
+        return judge_at(self._assessor, fit.facts, context_tokens, self._running(), freed)
+
+    def context_for(self, path: Path) -> int | None:
+        """What the user wants for a file: chosen on the models page, else in the settings, else None."""
+        return chosen_context(self._profile, path) or self._profile.settings.context_tokens
+
+    # What can be asked
+
+    def start(self) -> None:
+        """Looks at this computer and judges; later calls look again."""
+        if self._is_looking:
+            return
+        self._is_looking = True
+        self._run(self._look, self._on_looked, self._on_not_looked)
+
+    def choose_machine(self, profile_id: str) -> None:
+        """Judges for a described computer; an empty id is this one."""
+        profile = next((machine for machine in self._profiles if machine.profile == profile_id), None)
+        if self._here is None:
+            return
+        self._assessor = self._here.for_machine(profile) if profile is not None else self._here
+        self._assess()
+
+    def choose_context(self, path: Path, context_tokens: int) -> None:
+        """The user wants this context for a file, now and later."""
+        others = [entry for entry in self._profile.state.chosen_contexts if entry[0] != str(path)]
+        self._profile.change_state(chosen_contexts=((str(path), context_tokens), *others)[:50])
+
+    def refine(self, fit: BuildFit) -> None:
+        """Asks the engine itself what a file would take, in the background; `assessed` tells what came of it."""
+        assessor, facts, verdict, file = self._assessor, fit.facts, fit.verdict, fit.installed
+        if assessor is None or facts is None or verdict is None or file is None or not file.is_complete:
+            return
+        is_known = (
+            assessor.machine.is_profile or verdict.kind == "cannot" or verdict.placement.main.source != "arithmetic"
+        )
+        if is_known or str(file.path) in self._refining:
+            return
+        self._refining.add(str(file.path))
+        running = self._running()
+        self._run(
+            lambda: assessor.refine(file.path, facts, verdict, running=running),
+            lambda refined: self._on_refined(assessor, refined),
+            partial(self._on_not_refined, file),
+        )
+
+    # In the background
+
+    def _look(self) -> _Looked:
+        assessor = self._planner.look()
+        return _Looked(assessor, self._profiles or self._load_profiles())
+
+    # What came of it
+
+    def _on_looked(self, looked: _Looked) -> None:
+        self._is_looking = False
+        self._error = None
+        was_here = self._assessor is None or self._assessor is self._here
+        self._here = looked.assessor
+        if was_here:
+            self._assessor = looked.assessor
+        if looked.profiles != self._profiles:
+            self._profiles = looked.profiles
+            self.profiles_read.emit(looked.profiles)
+        self._assess()
+
+    def _on_not_looked(self, error: Exception) -> None:
+        self._is_looking = False
+        self._fail(error)
+
+    def _assess(self) -> None:
+        if self._assessor is None:
+            return
+        if self._is_assessing:
+            self._is_due = True
+            return
+        self._is_assessing = True
+        self._is_due = False
+        assessor, installed = self._assessor, self._models.models
+        freed = self.freed_bytes()
+
+        def work() -> tuple[int, Assessment]:
+            held = self._held_bytes()
+            running = Running(held_bytes=held, freed_bytes=freed) if not assessor.machine.is_profile else Running()
+            return held, assess(assessor, installed, running)
+
+        self._run(work, partial(self._on_assessed, assessor), self._on_not_assessed)
+
+    def _on_assessed(self, assessor: Assessor, result: tuple[int, Assessment]) -> None:
+        self._is_assessing = False
+        self._held, assessment = result
+        if assessor is self._assessor:
+            self._assessment = assessment
+            self._error = None
+            self.assessed.emit(assessment)
+        if self._is_due or assessor is not self._assessor:
+            self._assess()
+
+    def _on_not_assessed(self, error: Exception) -> None:
+        self._is_assessing = False
+        self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, EngineError):
+            raise error
+        self._error = error
+        self.failed.emit(error)
+
+    def _on_refined(self, assessor: Assessor, verdict: Verdict) -> None:
+        # The assessor keeps the plan; judging again tells it to every row of the same file.
+        if assessor is self._assessor and verdict.placement.main.source != "arithmetic":
+            self._assess()
+
+    def _on_not_refined(self, file: InstalledModel, error: Exception) -> None:
+        if not isinstance(error, EngineError):
+            raise error
+        logger.info("the engine gave no plan of %s: %s", file.path.name, error.code)
+
+    def _running(self) -> Running:
+        if self._assessor is None or self._assessor.machine.is_profile:
+            return Running()
+        return Running(held_bytes=self._held, freed_bytes=self.freed_bytes())
+
+    # What the other services tell
+
+    def _on_models_changed(self, models: object) -> None:
+        del models
+        self._assess()
+
+    def _on_memory(self, memory: Memory) -> None:
+        if self._here is None:
+            return
+        machine = self._here.machine
+        moved = abs(memory.available_bytes - (machine.memory_available_bytes or 0))
+        if moved < max(MOVED_BYTES, memory.total_bytes // 50):
+            return
+        was_here = self._assessor is self._here
+        self._here = self._here.for_machine(replace(machine, memory_available_bytes=memory.available_bytes))
+        if was_here:
+            self._assessor = self._here
+            self._assess()
+
+    def _on_engine_state(self, state: ClientState) -> None:
+        loaded = self._engine.loaded
+        if loaded == self._loaded:
+            return
+        self._loaded = loaded
+        model = self._engine.model
+        if isinstance(state, Ready) and loaded is not None and model is not None:
+            self._run(lambda: self._planner.note_load(model, loaded))
+        self._assess()
+
+    def _on_reply_finished(self, request: int, reason: str, usage: Usage) -> None:
+        del request, reason
+        if usage.context_tokens:
+            self._run(lambda: self._planner.note_reply(usage))
+
+
+def make_planner(profile: Profile, leases: Leases, look: Callable[[], Machine]) -> LoadPlanner:
+    """The planner of this profile: its wishes, its book, the computer that `look` sees."""
+
+    def make_assessor() -> Assessor:
+        return Assessor(load_catalog(), look(), CalibrationBook.load(profile.paths.calibration_path))
+
+    def wish_for(path: Path) -> ContextWish:
+        return ContextWish(chosen_context(profile, path), profile.settings.context_tokens)
+
+    return LoadPlanner(make_assessor, wish_for, leases)
+
+
+def chosen_context(profile: Profile, path: Path) -> int | None:
+    """The context in tokens that was chosen for a file; None if none was."""
+    return dict(profile.state.chosen_contexts).get(str(path))
