@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QLockFile, QObject, QTimer, Signal
@@ -27,12 +28,16 @@ from desktop.services.background import Background, StallWatch
 from desktop.services.chat_service import ChatService
 from desktop.services.conversation_service import ConversationService, tell_of_problems
 from desktop.services.engine_service import EngineService
+from desktop.services.fit_service import FitService, make_planner
+from desktop.services.load_planner import held_by_others
 from desktop.services.memory_service import MemoryService
 from desktop.services.model_service import ModelService
 from desktop.services.notices import Notices
 from desktop.services.profile import Profile
 from desktop.widgets.theme import ThemeController
 from desktop.window import MainWindow
+from engines.hardware.detect import read_machine
+from engines.hardware.profiles import load_profiles
 from engines.lease import Leases
 
 logger = logging.getLogger(__name__)
@@ -68,12 +73,28 @@ class App(QObject):
         self.conversations = ConversationService(store, self.notices, self)
         self.models = ModelService(self.profile, self.notices, self.background.run, self)
         self.memory = MemoryService(self.background.run, self)
+        leases = Leases(paths.leases_directory, "window")
+        held_bytes = partial(held_by_others, leases)
+        look = partial(read_machine, paths.models_directory)
+        planner = make_planner(self.profile, leases, look)
         self.engine = EngineService(
-            Leases(paths.leases_directory, "window"),
+            leases,
             self,
             log_path=lambda: engine_log_path(paths.log_directory),
             working_directory=paths.data_directory,
             idle_eject_ms=self.profile.settings.idle_eject_minutes * 60_000,
+            plan_load=planner.plan,
+        )
+        self.fit = FitService(
+            planner,
+            self.models,
+            self.memory,
+            self.engine,
+            self.profile,
+            run_in_background=self.background.run,
+            held_bytes=held_bytes,
+            load_profiles=load_profiles,
+            parent=self,
         )
         self.profile.settings_changed.connect(
             lambda settings: self.engine.set_idle_eject(settings.idle_eject_minutes * 60_000)
@@ -90,6 +111,7 @@ class App(QObject):
                 models=self.models,
                 memory=self.memory,
                 engine=self.engine,
+                fit=self.fit,
                 chat=self.chat,
             ),
             self.theme,
@@ -131,6 +153,7 @@ class App(QObject):
     def _on_ready(self) -> None:
         logger.info("the window is ready to type")
         self.models.refresh()
+        self.fit.start()
         self._warm_up_timer.start()
 
 

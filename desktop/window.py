@@ -17,6 +17,7 @@ from desktop.pages import PAGES
 from desktop.pages.base import Page, Services
 from desktop.pages.chat.memory_figures import computer_state, free_words
 from desktop.pages.chat.page import ChatPage
+from desktop.pages.models.page import ModelsPage
 from desktop.services.notices import Notice, NoticeAction
 from desktop.widgets.conversation_list import ConversationEntry
 from desktop.widgets.drawer import Drawer
@@ -143,6 +144,9 @@ class MainWindow(QMainWindow):
         )
         self.chat.conversation_shown.connect(self._on_conversation_shown)
         self.chat.keys_requested.connect(self._open_keys)
+        models = self.pages[ModelsPage.NAME]
+        assert isinstance(models, ModelsPage)
+        models.chat_requested.connect(lambda: self.show_page(self.chat))
         self.chat.rename_requested.connect(self._on_rename_requested)
         self.keys_panel.closed.connect(self._on_keys_closed)
         self.drawer.closed.connect(self._on_drawer_closed)
@@ -165,6 +169,7 @@ class MainWindow(QMainWindow):
             ("Ctrl+K", self.tr("search conversations"), self._on_search),
             (choose_model, self.tr("choose model"), self._on_choose_model),
             ("Ctrl+1", self.tr("chat"), lambda: self.show_page(self.chat)),
+            ("Ctrl+2", self.tr("models"), lambda: self.show_page(self.pages[ModelsPage.NAME])),
             ("Ctrl+Up", self.tr("change last message"), self.chat.edit_last),
             ("Ctrl+Shift+C", self.tr("copy last reply"), self.chat.copy_last_reply),
             ("Escape", self.tr("stop reply, close panel"), self._on_escape),
@@ -178,8 +183,8 @@ class MainWindow(QMainWindow):
             native = QKeySequence(keys).toString(QKeySequence.SequenceFormat.NativeText)
             self._shortcuts.append(KeyEntry(native, does))
         self._add_shortcut("Ctrl+=", lambda: self._change_text_size(_TEXT_STEP))
-        self._shortcuts.insert(6, KeyEntry(self.tr("Enter"), self.tr("send")))
-        self._shortcuts.insert(7, KeyEntry(self.tr("Shift+Enter"), self.tr("new line")))
+        self._shortcuts.insert(7, KeyEntry(self.tr("Enter"), self.tr("send")))
+        self._shortcuts.insert(8, KeyEntry(self.tr("Shift+Enter"), self.tr("new line")))
 
     def _add_shortcut(self, keys: str, call: Callable[[], None]) -> None:
         shortcut = QShortcut(QKeySequence(keys), self)

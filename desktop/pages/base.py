@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 from desktop.services.chat_service import ChatService
 from desktop.services.conversation_service import ConversationService
 from desktop.services.engine_service import EngineService
+from desktop.services.fit_service import FitService
 from desktop.services.memory_service import MemoryService
 from desktop.services.model_service import ModelService
 from desktop.services.notices import Notices
@@ -27,6 +28,7 @@ class Services:
     models: ModelService
     memory: MemoryService
     engine: EngineService
+    fit: FitService
     chat: ChatService
 
 

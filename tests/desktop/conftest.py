@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from desktop.services.background import Background
 from desktop.services.chat_service import ChatService, LiveReply
 from desktop.services.conversation_service import ConversationService, tell_of_problems
 from desktop.services.engine_service import EngineService
+from desktop.services.fit_service import FitService, make_planner
+from desktop.services.load_planner import held_by_others
 from desktop.services.memory_service import MemoryService
 from desktop.services.model_service import ModelService
 from desktop.services.notices import Notices
 from desktop.services.profile import Profile
+from engines.hardware.detect import read_machine
+from engines.hardware.profiles import load_profiles
 from engines.lease import Leases
 
 WAIT_MS = 20_000
@@ -130,14 +135,29 @@ def make_workbench(qtbot: Any, write_script: Callable[..., Path]) -> Iterator[Ca
         store = Store(paths.database_path, on_problem=on_problem, on_recovered=on_recovered)
         conversations = ConversationService(store, notices)
         models = ModelService(profile, notices, background.run)
-        engine = EngineService(Leases(paths.leases_directory, "window"), **engine_options)
+        leases = Leases(paths.leases_directory, "window")
+        held_bytes = partial(held_by_others, leases)
+        planner = make_planner(profile, leases, read_machine)
+        memory = MemoryService(background.run)
+        engine = EngineService(leases, plan_load=planner.plan, **engine_options)
+        fit = FitService(
+            planner,
+            models,
+            memory,
+            engine,
+            profile,
+            run_in_background=background.run,
+            held_bytes=held_bytes,
+            load_profiles=load_profiles,
+        )
         services = Services(
             profile=profile,
             notices=notices,
             conversations=conversations,
             models=models,
-            memory=MemoryService(background.run),
+            memory=memory,
             engine=engine,
+            fit=fit,
             chat=ChatService(engine, conversations, models, profile),
         )
         bench = Workbench(services, background, paths, qtbot)

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication
 
+from desktop.core.figures import MEGABYTE, size_words
 from desktop.widgets.memory_bar import MemoryPart, MemoryState
 from engines.base import LoadedModel
 from engines.memory import Memory
 
-GIGABYTE = 1000**3
-MEGABYTE = 1000**2
-
 
 def _tr(text: str) -> str:
     return QCoreApplication.translate("ChatPage", text)
-
-
-def size_words(size_bytes: int) -> str:
-    """A size such as "6.0 GB", and "98 MB" below half a gigabyte."""
-    if size_bytes < GIGABYTE // 2:
-        return f"{size_bytes / MEGABYTE:.0f} MB"
-    return f"{size_bytes / GIGABYTE:.1f} GB"
 
 
 def computer_state(memory: Memory, loaded: LoadedModel | None) -> MemoryState:

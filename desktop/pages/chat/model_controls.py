@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from desktop.core.figures import size_words
 from desktop.pages.base import Services
-from desktop.pages.chat.memory_figures import computer_state, loading_state, loading_words, size_words
+from desktop.pages.chat.memory_figures import computer_state, loading_state, loading_words
+from desktop.services.engine_session import EngineChoices
 from desktop.services.notices import NoticeAction
+from desktop.widgets.fit_badge import FitKind, fit_icon, fit_tone, fit_words
 from desktop.widgets.loading_card import LoadingCard
 from desktop.widgets.memory_bar import MemoryState
 from desktop.widgets.model_switcher import ModelSwitcher
 from desktop.widgets.popup_menu import MenuEntry
+from desktop.widgets.text import Tone
 from engines.client_values import (
     ClientState,
     Crashed,
@@ -27,7 +32,7 @@ from engines.client_values import (
     Stopped,
     Stopping,
 )
-from engines.errors import EngineError
+from engines.errors import EngineError, ModelInUseError, NotEnoughMemoryError
 from engines.library import InstalledModel
 
 CARD_AFTER_MS = 500
@@ -36,6 +41,7 @@ STOP_AFTER_MS = 2000
 _OPEN, _EJECT, _MODEL = "open", "eject", "model:"
 IDLE_NOTICE = "idle-ejected"
 _NO_MODEL_NOTICE = "no-model"
+_LOAD_NOTICE = "load"
 _NO_TEMPLATE_NOTICE = "no-template"
 
 
@@ -64,6 +70,8 @@ class ModelControls(QObject):
         services.engine.state_changed.connect(self._on_engine_state)
         services.chat.reply_failed.connect(self._on_reply_failed)
         services.engine.idle_ejected.connect(self._on_idle_ejected)
+        services.engine.load_failed.connect(self._on_load_failed)
+        services.fit.assessed.connect(self._refresh)
         services.models.when_read(self._on_models_read)
         self._refresh()
 
@@ -74,12 +82,25 @@ class ModelControls(QObject):
         for index, model in enumerate(self._services.models.models):
             is_current = current is not None and model.path == current.path
             label = f"{model.name}   {model.problem or size_words(model.size_bytes)}"
-            icon_name = "check" if is_current else ""
-            entries.append(MenuEntry(f"{_MODEL}{index}", label, icon_name, enabled=model.is_complete))
+            kind, words = self._fit(model)
+            icon_name = "check" if is_current else fit_icon(kind) if words else ""
+            tone: Tone = "ink2" if is_current else fit_tone(kind)
+            entries.append(MenuEntry(f"{_MODEL}{index}", label, icon_name, model.is_complete, words, tone))
         is_in_memory = not isinstance(self._services.engine.state, Stopped | LoadFailed | Crashed)
         entries.append(MenuEntry(_OPEN, self.tr("Open a GGUF file…"), "file"))
         entries.append(MenuEntry(_EJECT, self.tr("Eject model"), enabled=is_in_memory))
         return tuple(entries)
+
+    def _fit(self, model: InstalledModel) -> tuple[FitKind, str]:
+        """The verdict on a file and its words; no words where there is none."""
+        fit = self._services.fit.fit_of(model)
+        verdict = fit.verdict if fit is not None else None
+        if verdict is None:
+            return "unknown", ""
+        is_in_memory = self._services.engine.model == model and self._services.engine.loaded is not None
+        if verdict.kind_now == "cannot" and verdict.kind != "cannot" and not is_in_memory:
+            return "less_context", self.tr("Not enough free memory now")
+        return verdict.kind, fit_words(verdict.kind)
 
     def choose(self, entry_id: str) -> None:
         """One of the switcher's entries was chosen."""
@@ -112,6 +133,7 @@ class ModelControls(QObject):
             # It would only take room from the one that was chosen instead.
             self._services.engine.eject()
         self._services.notices.remove(_NO_TEMPLATE_NOTICE)
+        self._services.notices.remove(_LOAD_NOTICE)
         self._refresh()
 
     def _on_models_read(self) -> None:
@@ -152,6 +174,15 @@ class ModelControls(QObject):
 
     def _on_reply_failed(self, _: object, error: EngineError) -> None:
         self._told = error
+
+    def _on_load_failed(self, model: InstalledModel, error: EngineError) -> None:
+        """A load that nobody's message waits for: said here, where a reply would say it otherwise."""
+        actions: tuple[NoticeAction, ...] = ()
+        if isinstance(error, NotEnoughMemoryError | ModelInUseError):
+            choices = EngineChoices(self._services.profile.settings.load_settings(), anyway=True)
+            again = partial(self._services.engine.load, model, choices)
+            actions = (NoticeAction(self.tr("Load anyway"), again),)
+        self._services.notices.show_problem(error, key=_LOAD_NOTICE, actions=actions)
 
     def _on_idle_ejected(self) -> None:
         name = self._services.models.current.name if self._services.models.current is not None else ""
@@ -214,7 +245,9 @@ class ModelControls(QObject):
             case Starting() | LoadingModel() | Crashed(restarting=True):
                 return self.tr("is being loaded")
             case Stopped() | LoadFailed() | Crashed():
-                return self.tr("{size} on disk").format(size=size_words(model.size_bytes))
+                size = self.tr("{size} on disk").format(size=size_words(model.size_bytes))
+                words = self._fit(model)[1]
+                return f"{words}, {size}" if words else size
 
 
 def _single_shot(parent: QObject, milliseconds: int) -> QTimer:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from desktop.pages.chat.memory_figures import (
-    GIGABYTE,
-    computer_state,
-    free_words,
-    loading_state,
-    loading_words,
-    size_words,
-)
+from desktop.core.figures import GIGABYTE
+from desktop.pages.chat.memory_figures import computer_state, free_words, loading_state, loading_words
 from engines.base import LoadedModel
 from engines.memory import Memory
 
@@ -28,15 +22,6 @@ LOADED = LoadedModel(
     load_seconds=1.0,
 )
 MEMORY = Memory(total_bytes=16 * GIGABYTE, available_bytes=8 * GIGABYTE)
-
-
-def test_sizes_are_round() -> None:
-    assert [size_words(size) for size in (0, 98_362_432, 600_000_000, 6 * GIGABYTE)] == [
-        "0 MB",
-        "98 MB",
-        "0.6 GB",
-        "6.0 GB",
-    ]
 
 
 def test_parts_of_this_computer_are_in_the_design_s_order_and_named() -> None:

@@ -1,0 +1,1 @@
+"""The models page: what fits on this computer, before anything is downloaded."""
