@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.soak.mutations import Tally, shrunk_seed, tiny_seeds
 
-CASES = 120_000
+CASES = 500_000
 LONGEST_S = 2.0
 MEASURED_EVERY = 50
 

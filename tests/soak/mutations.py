@@ -55,7 +55,7 @@ def shrunk_seed(path: Path, vocabulary_size: int = 200) -> Seed:
         metadata[key] = small.get(key, [1] * 100) if isinstance(value, gguf.ArrayLength) else value
     tensors = [(tensor.name, tensor.shape, 0) for tensor in header.tensors]
     data, file_bytes = gguf_writer.header(metadata, tensors)
-    return Seed(f"{path.stem}, small vocabulary", data, file_bytes, gguf.parse_header)
+    return Seed(f"{path.stem} with a small vocabulary", data, file_bytes, gguf.parse_header)
 
 
 def part_seed() -> Seed:
