@@ -6,12 +6,14 @@ Windows and about as long on a Mac; every program that is asked has a time limit
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -21,17 +23,24 @@ from engines.hardware.machine import Bandwidth, Gpu, Machine, Processor, System
 from engines.hardware.naming import machine_name, nominal_gigabytes
 from engines.memory import read_memory
 
-_NO_BANDWIDTH = "How fast the main memory is was not found out; `snug machine --measure` measures it."
+NO_BANDWIDTH = "How fast the main memory is was not found out; `snug machine --measure` measures it."
+"""In `unknown` while nothing is known of it; to be left out by whoever fills the figure in."""
+
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 def read_machine(model_folder: Path | None = None) -> Machine:
     """The computer we are on, now. `model_folder` is where models are kept: the disk that is looked at."""
-    machine = _read_system() or _bare_machine()
-    found = cards.read_nvidia(machine.memory_total_bytes)
-    ascend = cards.read_ascend()
+    machine = _guarded(_read_system, None) or _bare_machine()
+    total = machine.memory_total_bytes
+    found = _guarded(lambda: cards.read_nvidia(total), cards.Found())
+    ascend = _guarded(cards.read_ascend, cards.Found())
     machine = with_cards(machine, (*found.gpus, *ascend.gpus), (*found.unknown, *ascend.unknown))
     if machine.bandwidth is None:
-        machine = replace(machine, unknown=(*machine.unknown, _NO_BANDWIDTH))
+        machine = replace(machine, unknown=(*machine.unknown, NO_BANDWIDTH))
     return replace(machine, disk=disk.read_disk(model_folder if model_folder is not None else Path.home()))
 
 
@@ -41,7 +50,7 @@ def measured(machine: Machine) -> Machine:
     A measured figure of main memory takes the place of none and of an assumed one, and stays beside that of a table
     only in words. What cannot be measured is said.
     """
-    unknown = [sentence for sentence in machine.unknown if sentence != _NO_BANDWIDTH]
+    unknown = [sentence for sentence in machine.unknown if sentence != NO_BANDWIDTH]
     speed = _measure(bandwidth.measure_memory, unknown)
     place = Path(machine.disk.path) if machine.disk is not None else Path.home()
     read = _measure(lambda: disk.measure_random_read(place), unknown)
@@ -74,6 +83,15 @@ def with_cards(machine: Machine, gpus: tuple[Gpu, ...], unknown: tuple[str, ...]
         replace(gpu, bandwidth=gpu.bandwidth or machine.bandwidth) if gpu.kind == "integrated" else gpu for gpu in gpus
     )
     return replace(machine, gpus=(*described, *seen), unknown=(*machine.unknown, *unknown, *sentences))
+
+
+def _guarded(read: Callable[[], Answer], otherwise: Answer) -> Answer:
+    """A driver or a kernel that nobody has met yet may answer anything; Snug starts all the same."""
+    try:
+        return read()
+    except Exception:  # the outermost border: what went wrong is logged, and missing in the value
+        logger.exception("A part of this computer could not be read.")
+        return otherwise
 
 
 def _read_system() -> Machine | None:

@@ -29,6 +29,8 @@ FILE_BYTES = 256 * MEBIBYTE
 _SMALLEST_FILE_BYTES = 8 * BLOCK_BYTES
 _MOST_SECONDS = 1.0
 _MOST_BLOCKS = 128
+_PREFIX = ".snug-disk-"
+_LEFT_BEHIND_SECONDS = 3600.0
 _IN_MEMORY = ("tmpfs", "ramfs")
 """Newer kernels open files there with O_DIRECT and read them from memory all the same."""
 _DROPS_PAGES = ("ext4", "xfs", "btrfs", "f2fs", "overlay")
@@ -82,14 +84,23 @@ def _measured(file: Path, seconds: float, which: str) -> Bandwidth:
     return Bandwidth(bytes_per_second=int(read / elapsed_s), source="measured", note=note)
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Files of measurements that were killed, at least an hour ago."""
+    for file in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # somebody else was faster, or it is not ours
+            if time.time() - file.stat().st_mtime > _LEFT_BEHIND_SECONDS:
+                file.unlink()
+
+
 @contextlib.contextmanager
 def _temporary_file(folder: Path, file_bytes: int) -> Iterator[Path]:
     """A file of random bytes on the disk of `folder`: no disk or file system can squeeze it."""
     try:
+        _remove_leftovers(folder)
         size = min(file_bytes, shutil.disk_usage(folder).free // 10) // BLOCK_BYTES * BLOCK_BYTES
         if size < _SMALLEST_FILE_BYTES:
             raise _refusal("There is too little free space on it.")
-        descriptor, name = tempfile.mkstemp(prefix=".snug-disk-", dir=folder)
+        descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
     except OSError as error:
         raise _refusal(error.strerror or str(error)) from error
     try:

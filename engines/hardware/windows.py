@@ -172,7 +172,7 @@ def find_gpus(
     """The adapters that are there now. NVIDIA's come without what is free: only their driver knows it."""
     gpus: list[Gpu] = []
     unknown: list[str] = []
-    for adapter in adapters:
+    for adapter in {adapter.name: adapter for adapter in adapters}.values():  # drivers are listed again when renewed
         name = " ".join(adapter.name.split())
         vendor = next((vendor for word, vendor in _VENDORS if word in name.lower()), None)
         if vendor is None or any(word in name.lower() for word in _NO_ADAPTER):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +58,19 @@ def test_a_system_that_was_never_heard_of_still_has_memory(tmp_path: Path, monke
     assert "was not asked" in machine.unknown[0]
 
 
+def test_a_fault_of_ours_costs_what_it_was_about_to_find_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_log: Callable[..., object]
+) -> None:
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError
+
+    expect_log("could not be read", level=logging.ERROR)
+    monkeypatch.setattr(detect.cards, "read_nvidia", faulty)
+    assert read_machine(tmp_path).processor.physical_cores
+    monkeypatch.setattr(detect, "_read_system", faulty)
+    assert read_machine(tmp_path).memory_total_bytes == read_memory().total_bytes
+
+
 def test_a_driver_knows_more_than_the_system() -> None:
     machine = replace(
         find_profile("pc-32"),
@@ -96,7 +111,7 @@ def test_a_table_goes_before_a_measured_figure_and_both_are_named() -> None:
 def test_measuring_fills_in_what_was_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detect.bandwidth, "measure_memory", lambda: MEASURED)
     monkeypatch.setattr(detect.disk, "measure_random_read", lambda _: replace(MEASURED, note="random reads"))
-    machine = measured(replace(read_machine(tmp_path), bandwidth=None, unknown=(detect._NO_BANDWIDTH, "Other.")))
+    machine = measured(replace(read_machine(tmp_path), bandwidth=None, unknown=(detect.NO_BANDWIDTH, "Other.")))
     assert machine.bandwidth == MEASURED
     assert machine.disk is not None
     assert machine.disk.random_read is not None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch
     with pytest.raises(EngineError) as refused:
         measure_random_read(tmp_path)
     assert refused.value.details == "Permission denied"
+
+
+def test_what_a_killed_measurement_left_behind_is_removed(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in (".snug-disk-old", ".snug-disk-new", "model.gguf"))
+    for file in (old, new, other):
+        file.write_bytes(b"x")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    measured_or_refused(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".snug-disk-new", "model.gguf"]
 
 
 def test_mounts_name_the_file_system() -> None:

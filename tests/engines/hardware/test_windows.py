@@ -101,6 +101,12 @@ def test_kinds_of_gpus(name: str, vendor: str, kind: str, shared: int | None) ->
     assert len(found.unknown) == (0 if kind == "discrete" else 1)
 
 
+def test_a_driver_that_is_listed_twice_is_one_card() -> None:
+    adapters = (Adapter("AMD Radeon RX 7900 XTX", "1"), Adapter("AMD Radeon RX 7900 XTX", "2", 24 * GIB))
+    (gpu,) = find_gpus(adapters, None, GIB, None).gpus
+    assert (gpu.driver, gpu.memory_total_bytes) == ("2", 24 * GIB)
+
+
 def test_a_card_without_a_figure_is_said() -> None:
     found = find_gpus((Adapter("AMD Radeon RX 6600"),), None, GIB, None)
     assert found.unknown == ("How fast the memory of AMD Radeon RX 6600 is was not found out.",)
