@@ -128,9 +128,9 @@ def kv_bits_of(kv_type: KvType) -> int | None:
 def cache_bytes(geometry: Geometry, context_tokens: int, kv_bits: int | None = None) -> int:
     """What all caches hold after a prompt of `context_tokens` was read in steps of whole 256 tokens: their `nbytes`.
 
-    A full cache has whole steps. A window keeps what was read until it is full, with up to a step in advance. A
-    quantized one has `kv_bits` per value, and scale and bias per group; before `QUANTIZED_FROM_TOKENS` it is not
-    quantized yet.
+    A full cache has whole steps. A window keeps what was read until it is full, with up to a step in advance (a cell
+    less where the last step of the prompt is a single token). A quantized one has `kv_bits` per value, and scale and
+    bias per group; before `QUANTIZED_FROM_TOKENS` it is not quantized yet.
     """
     is_quantized = kv_bits is not None and context_tokens >= QUANTIZED_FROM_TOKENS
     return sum(
@@ -265,7 +265,7 @@ def _is_dropped(name: str, config: Mapping[str, object]) -> bool:
     is_tied_output = text.get("tie_word_embeddings") is True and name.endswith("lm_head.weight")
     match config.get("model_type"):
         case "qwen3_5" | "qwen3_5_moe":
-            return name.startswith(("vision_tower", "model.visual")) or "mtp." in name or is_tied_output
+            return name.startswith(("vision_tower", "model.visual")) or "mtp." in name
         case "gemma4" | "gemma4_text" | "gemma4_unified":
             bare = name.removeprefix("model.")
             if bare.startswith(_GEMMA4_DROPPED) or any(word in name for word in _GEMMA4_DROPPED_INSIDE):

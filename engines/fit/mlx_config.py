@@ -107,8 +107,11 @@ def geometry_of_config(config: Mapping[str, object]) -> Geometry:
         raise _not_covered(model_type, "its caches are not described here")
     inner = config.get(_WRAPPED)
     text = _Config(inner if isinstance(inner, Mapping) else config, model_type)
-    if model_type in {"gemma4", "gemma4_unified"} and text.values is not config:
-        text = _Config({**text.values, "vocab_size": config.get("vocab_size", 262_144)}, model_type)
+    if text.values is not config:
+        outer = {key: config[key] for key in ("dtype", "torch_dtype") if key in config}
+        if model_type in {"gemma4", "gemma4_unified"}:
+            outer["vocab_size"] = config.get("vocab_size", 262_144)
+        text = _Config({**text.values, **outer}, model_type)
     if text.values.get("num_hidden_layers") is not None and text.layers > _MAXIMUM_LAYERS:
         raise _not_covered(model_type, f"{text.layers} layers")
     found = read(text)
