@@ -26,6 +26,7 @@ from engines.formats import gguf
 from engines.formats.mlx_folder import read_folder
 from engines.hardware.machine import Machine
 from engines.registry import ENGINES
+from engines.usable_gpus import installed_backends, with_usable_gpus
 
 _KEPT_FILES = 64
 
@@ -42,7 +43,7 @@ class Assessor:
 
     def __init__(self, catalog: Catalog, machine: Machine, book: CalibrationBook | None = None) -> None:
         self.catalog = catalog
-        self.machine = machine
+        self.machine = with_usable_gpus(machine, installed_backends())
         self.book = book
         self._lock = threading.Lock()
         self._files: dict[Path, _Read] = {}

@@ -77,7 +77,17 @@ def best_build(entries: Iterable[Ranked]) -> Ranked | None:
     good = [entry for entry in builds if _is_good(entry)]
     if good:
         return max(good, key=_worth)
-    return min(builds, key=lambda entry: (entry.verdict is None, _place(entry)), default=None)
+    return min(builds, key=_nearness, default=None)
+
+
+def _nearness(entry: Ranked) -> tuple[bool, int, bool, int, float]:
+    """For a model of which no build is good: what runs before what does not, and there the one that lacks least."""
+    verdict = entry.verdict
+    if verdict is None:
+        return True, _ORDER["unknown"], False, 0, 0.0
+    no_engine = entry.facts is None or bool(entry.facts.unsupported)
+    missing = max(0, -verdict.margin_bytes)
+    return False, _ORDER[verdict.kind], no_engine, missing, abs((entry.build.bits or 0.0) - LEAST_BITS)
 
 
 def _is_good(entry: Ranked) -> bool:

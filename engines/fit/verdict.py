@@ -66,7 +66,8 @@ def judge(
     with_less = max(tried, key=lambda way: judging.largest_context(way, now=False))
     if judging.largest_context(with_less, now=False) >= judging.smallest_tokens:
         return judging.verdict(with_less)
-    return judging.cannot(with_less, tuple(judging.shortage(with_less)))
+    least = min(tried, key=judging.shortage_bytes)
+    return judging.cannot(least, tuple(judging.shortage(least)))
 
 
 @dataclass(slots=True)
@@ -280,6 +281,10 @@ class _Judging:
         elif largest_now < min(largest, self.target_tokens):
             yield f"Right now other programs leave room for {largest_now:,} tokens."
         yield from _choices(settings, self.wish)
+
+    def shortage_bytes(self, way: LoadSettings) -> int:
+        """What is missing of the tightest limit even with the smallest context."""
+        return -self._room(way, self.smallest_tokens, now=False)
 
     def shortage(self, way: LoadSettings) -> Iterator[str]:
         """Why it cannot run, in figures."""
