@@ -16,8 +16,7 @@ from typing import Protocol
 from engines.base import KvType
 from engines.errors import UnsupportedModelError
 from engines.fit import support
-from engines.fit.known_models import MLX_MODEL_TYPES
-from engines.fit.mlx_config import KEY_LENGTH_KEY, MIXER_WIDTH_KEY, VALUE_BYTES_KEY, geometry_of_config
+from engines.fit.mlx_config import COVERED, KEY_LENGTH_KEY, MIXER_WIDTH_KEY, VALUE_BYTES_KEY, geometry_of_config
 from engines.fit.values import CachePart, Geometry, MemoryParts, ModelFacts, Weights
 
 __all__ = ["cache_bytes", "facts", "geometry_of_config", "kv_bits_of", "parts"]
@@ -92,11 +91,11 @@ class Folder(Protocol):
 def facts(folder: Folder) -> ModelFacts:
     """The facts of a model folder.
 
-    Raises: UnsupportedModelError for a model type that mlx-lm does not have, or that cannot be computed.
+    Raises: UnsupportedModelError for a model that mlx-lm does not run, with the reason, or that cannot be computed.
     """
     model_type = str(folder.config.get("model_type", ""))
     problem = support.problem_of_config(folder.config)
-    if model_type not in MLX_MODEL_TYPES:
+    if problem and model_type not in COVERED:
         title, _, advice = problem.partition(". ")
         raise UnsupportedModelError(f"{title}.", advice or "Choose another build of this model.", str(folder.path))
     geometry = geometry_of_config(folder.config)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from engines.base import LoadSettings
 from engines.fit import memory
-from engines.fit.values import Correction, ModelFacts, SpeedRange
+from engines.fit.values import Correction, Geometry, ModelFacts, SpeedRange
 from engines.hardware.machine import Bandwidth, Gpu, Machine
 
 WORDS_PER_TOKEN = 0.75
@@ -35,6 +35,10 @@ _CPU_PREFILL = (1.8e10, 3.0e10, 5.0e10)
 """Parameters times prompt tokens per second and core: low, likely, high. From llama-bench pp512 on processors: i5-4278U
 2.8e10, i3-1315U 4.6e10, Radxa Dragon Q8B 2.9e10, CIX CP8180 2.2e10 (geerlingguy/ai-benchmarks #53, #54, #51 and
 sbc-reviews #107), 13900K with 8 threads 2.8e10 (llama.cpp #34), 5950X 4.8e10 (llamafile #569)."""
+
+_HEAVY_LAYER_S = {"deepseek4": 1.0e-3}
+"""Fixed work per layer on a GPU for architectures of many small steps. DeepSeek V4-Flash under llama.cpp: about 14.8
+tokens/s on a Radeon 8060S (llama.cpp #23863), 23.6 on an M1 Ultra (#25893): 0.8 to 1 ms a layer beside the reading."""
 
 _APPLE_CHIP = re.compile(r"\bM(?P<generation>\d)(?: (?P<variant>Pro|Max|Ultra))?\b")
 _APPLE_GPU_CORES = {"": 8, "Pro": 14, "Max": 30, "Ultra": 48}
@@ -67,9 +71,11 @@ class _Reader:
     is_well_known: bool = True
     """There are public rows for this kind of device."""
 
-    def seconds(self, work: _Work, is_mixture: bool) -> float:
+    def seconds(self, work: _Work, geometry: Geometry) -> float:
         rate = self.bandwidth.bytes_per_second
-        per_layer = self.expert_layer_s if is_mixture else self.dense_layer_s
+        per_layer = self.expert_layer_s if geometry.experts else self.dense_layer_s
+        if per_layer:
+            per_layer = max(per_layer, _HEAVY_LAYER_S.get(geometry.architecture, 0.0))
         return (
             (work.weights_bytes + 2 * work.state_bytes) / (self.efficiency * rate)
             + work.cache_bytes / (self.cache_share * rate)
@@ -136,14 +142,13 @@ def decode_speed(
     if experts is None or (device != "cpu" and gpu is None):
         return None
     on_gpu, on_processor = _split(facts, settings, device, experts, depth_tokens)
-    is_mixture = facts.geometry.experts > 0
     seconds, readers = 0.0, []
     for reader, work in ((gpu, on_gpu), (processor, on_processor)):
         if work.weights_bytes <= 0 and work.layers <= 0:
             continue
         if reader is None:
             return None
-        seconds += reader.seconds(work, is_mixture)
+        seconds += reader.seconds(work, facts.geometry)
         readers.append(reader)
     if seconds <= 0:
         return None
@@ -168,7 +173,7 @@ def prefill_speed(
     if correction.prefill_measured is not None:
         return _measured(correction.prefill_measured)
     device = compute_device(facts, machine, settings)
-    active = facts.active_parameters or (facts.parameters if facts.geometry.experts == 0 else None)
+    active = _active_parameters(facts)
     found = _prefill_rates(facts, machine, settings, device)
     if found is None or not active:
         return None
@@ -181,6 +186,16 @@ def prefill_speed(
     low, likely, high = (1 / (active / rate + passing_s) for rate in rates)
     prediction = SpeedRange(low=low, likely=likely, high=high, source="prediction", basis=f"a rule of thumb: {basis}")
     return _corrected(prediction, correction.prefill_factor)
+
+
+def _active_parameters(facts: ModelFacts) -> float | None:
+    """As stated, or of a mixture whose header was read the active bytes' share of all parameters."""
+    if facts.active_parameters or facts.geometry.experts == 0:
+        return facts.active_parameters or facts.parameters
+    experts, total = facts.weights.expert_bytes, facts.weights.total_bytes
+    if not facts.parameters or not experts or total <= 0:
+        return None
+    return facts.parameters * (total - experts * (1 - _share_used(facts))) / total
 
 
 def _share_used(facts: ModelFacts) -> float:
@@ -269,7 +284,7 @@ def _gpu_reader(facts: ModelFacts, machine: Machine, device: ComputeDevice) -> _
     3080 Ti 0.05 to 0.13). One public row for Intel's (intel/ipex-llm #12991: 0.15 ms).
     """
     gpu = machine.unified_gpu if device == "unified" else machine.card
-    if gpu is None:
+    if gpu is None or (facts.engine == "mlx" and gpu.vendor != "apple"):
         return None
     bandwidth = (machine.bandwidth or gpu.bandwidth) if device == "unified" else gpu.bandwidth
     if bandwidth is None or bandwidth.bytes_per_second <= 0:

@@ -335,6 +335,11 @@ def test_deepseek_v4_is_refused_by_its_config() -> None:
     assert caught.value.title.endswith(".")
 
 
+def test_released_deepseek_v41_is_refused_with_the_reason() -> None:
+    with pytest.raises(UnsupportedModelError, match="engram"):
+        mlx.facts(Folder({"model_type": "deepseek_v41", "engram_layer_ids": [1, 14]}))
+
+
 def test_wrongly_read_config_is_in_the_facts() -> None:
     facts = mlx.facts(Folder({**GPT_OSS, "rope_parameters": {"rope_type": "yarn"}}))
     assert "rope_parameters" in facts.unsupported
