@@ -136,7 +136,12 @@ def placement(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Pl
     if facts.engine == "mlx":
         from engines.fit import mlx
 
-        parts = mlx.parts(facts, settings.context_tokens or 0)
+        parts = mlx.parts(
+            facts,
+            settings.context_tokens or 0,
+            kv_bits=mlx.kv_bits_of(settings.kv_type),
+            prefill_step=settings.batch_tokens,
+        )
         return Placement(main=parts, gpu_share_bytes=parts.total_bytes)
     if machine.unified_gpu is not None and settings.gpu_layers != 0:
         return _unified(facts, machine.unified_gpu, settings)
@@ -190,20 +195,22 @@ def _unified(facts: ModelFacts, gpu: Gpu, settings: LoadSettings) -> Placement:
 
 
 def _on_card(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Placement:
-    """Layers split between a card's memory and main memory; what is uncertain is counted on both sides."""
+    """Layers split between a card's memory and main memory; what is uncertain is counted on both sides.
+
+    Of n GPU layers the first is the output, the others are the model's last n - 1 (llama-model.cpp, i_gpu_start).
+    """
     whole = _terms(facts, settings)
     weights, layers = facts.weights, facts.geometry.layers
-    wanted = layers + 1 if settings.gpu_layers < 0 else min(settings.gpu_layers, layers + 1)
-    share = min(wanted, layers) / layers
-    on_card = _weights_on_card(weights, layers, wanted, settings.expert_layers_on_cpu)
+    inside = layers if settings.gpu_layers < 0 else min(settings.gpu_layers - 1, layers)
+    share = inside / layers
+    on_card = _weights_on_card(weights, layers, inside, settings.expert_layers_on_cpu)
     in_main = weights.total_bytes - on_card
-    if wanted > layers and weights.tied:
+    if weights.tied:
         on_card += weights.embedding_bytes  # the output matrix is a copy of the table, which itself stays outside
-        in_main += weights.embedding_bytes
     # The layers on the card may be those with the larger caches: one heaviest layer more than their share.
     heaviest = _heaviest_cache(facts, settings)
     card_context = min(whole.context_bytes, round(whole.context_bytes * share) + heaviest)
-    main_context = 0 if wanted >= layers else whole.context_bytes - round(whole.context_bytes * share)
+    main_context = 0 if inside >= layers else whole.context_bytes - round(whole.context_bytes * share)
     gpu = MemoryParts(
         weights_bytes=on_card,
         context_bytes=card_context,
@@ -217,7 +224,7 @@ def _on_card(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Pla
         whole,
         weights_bytes=in_main,
         context_bytes=main_context + (heaviest if main_context else 0),
-        state_bytes=whole.state_bytes if wanted < layers else 0,
+        state_bytes=whole.state_bytes if inside < layers else 0,
         compute_bytes=whole.compute_bytes if splits else whole.compute_bytes // 4,
         projector_bytes=0,
         process_bytes=whole.process_bytes + GPU_HOST_BYTES,
@@ -228,17 +235,13 @@ def _on_card(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Pla
     return Placement(main=main, gpu=gpu)
 
 
-def _weights_on_card(weights: Weights, layers: int, wanted: int, expert_layers_on_cpu: int) -> int:
-    """The last `wanted` layers, the output with them when all are wanted; less the experts that stay outside."""
+def _weights_on_card(weights: Weights, layers: int, inside: int, expert_layers_on_cpu: int) -> int:
+    """The last `inside` layers and the output; less the experts that stay outside."""
     body = weights.total_bytes - weights.embedding_bytes - weights.lazy_bytes
-    if weights.layer_bytes:
-        per_layer = weights.layer_bytes
-        output = max(0, body - sum(per_layer))
-    else:
-        per_layer = (body // layers,) * layers
-        output = body - sum(per_layer)
-    first = max(0, layers - min(wanted, layers))
-    on_card = sum(per_layer[first:]) + (output if wanted > layers else 0)
+    per_layer = weights.layer_bytes or (body // layers,) * layers
+    output = max(0, body - sum(per_layer))
+    first = layers - inside
+    on_card = sum(per_layer[first:]) + output
     if expert_layers_on_cpu and weights.expert_bytes:
         outside = min(expert_layers_on_cpu, layers) - min(first, expert_layers_on_cpu)
         on_card -= weights.expert_bytes * outside // layers

@@ -127,9 +127,9 @@ class _Judging:
         if self.facts.weights.expert_bytes:
             outside = _least(1, layers, lambda count: self._fits_card(replace(way, expert_layers_on_cpu=count)))
             yield from _packed_or_not(replace(way, expert_layers_on_cpu=outside))
-        inside = layers - _least(1, layers, lambda count: self._fits_card(replace(way, gpu_layers=layers - count)))
-        if inside > 0:
-            yield from _packed_or_not(replace(way, gpu_layers=inside))
+        outside = _least(1, layers, lambda count: self._fits_card(replace(way, gpu_layers=layers + 1 - count)))
+        if outside < layers:
+            yield from _packed_or_not(replace(way, gpu_layers=layers + 1 - outside))
         yield from _packed_or_not(replace(way, gpu_layers=0))
 
     def _fits_card(self, way: LoadSettings) -> bool:
@@ -304,7 +304,7 @@ def _choices(settings: LoadSettings, wish: Wish) -> Iterator[str]:
     if settings.expert_layers_on_cpu and wish.expert_layers_on_cpu is None:
         yield f"The experts of {settings.expert_layers_on_cpu} layers stay in main memory, the rest is on the card."
     elif settings.gpu_layers > 0 and wish.gpu_layers is None:
-        yield f"{settings.gpu_layers} layers are on the card, the others in main memory."
+        yield f"{settings.gpu_layers - 1} layers are on the card, the others in main memory."
     if not settings.repack:
         yield "The processor works on the file's own layout of the weights, which is slower and takes less memory."
 
