@@ -331,7 +331,7 @@ def _prefill_rates(
         return processor, (low, likely, high), f"{cores} cores, public measurements of seven processors"
     reader = _gpu_reader(facts, machine, device)
     gpu = machine.unified_gpu if device == "unified" else machine.card
-    is_split = settings.expert_layers_on_cpu > 0 or 0 <= settings.gpu_layers < facts.geometry.layers
+    is_split = settings.expert_layers_on_cpu > 0 or 0 <= settings.gpu_layers <= facts.geometry.layers
     if reader is None or gpu is None or (device == "card" and is_split):
         return None
     if gpu.vendor == "apple":
