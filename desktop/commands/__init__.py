@@ -33,6 +33,7 @@ examples:
   snug chat                                     a conversation in the terminal
   git diff | snug chat "What changed?"          between pipes
   snug fit                                      which models fit on this computer, and how fast they will be
+  snug machine                                  this computer as the fit sees it, and others to ask about
   snug doctor                                   what Snug finds on this computer, and where your data is
 
 `snug chat --help` and `snug doctor --help` have more.
@@ -90,17 +91,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="keep everything in this folder instead of the usual places (or set SNUG_DATA_DIR)",
     )
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    from desktop.commands import chat, doctor, fit
+    from desktop.commands import chat, doctor, fit, machine
 
     chat.add_parser(subparsers)
     fit.add_parser(subparsers)
+    machine.add_parser(subparsers)
     doctor.add_parser(subparsers)
     return parser
 
 
 def _guarded(chosen: argparse.Namespace, paths: AppPaths, terminal: Terminal) -> int:
     """The command, with every way in which it can end turned into an exit status."""
-    from desktop.commands import chat, doctor, fit
+    from desktop.commands import chat, doctor, fit, machine
 
     try:
         match chosen.command:
@@ -110,6 +112,8 @@ def _guarded(chosen: argparse.Namespace, paths: AppPaths, terminal: Terminal) ->
             case "fit":
                 with Logs(paths.log_directory):
                     return fit.open_fit(chosen, paths, terminal)
+            case "machine":
+                return machine.open_machine(chosen, paths, terminal)
             case "doctor":
                 return doctor.open_doctor(chosen, paths, terminal)
             case _:

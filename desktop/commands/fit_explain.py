@@ -170,7 +170,7 @@ def _process_note(parts: MemoryParts, correction: Correction) -> str:
 
 
 def _pool_name(pool: PoolUse) -> str:
-    return {"memory": "main memory", "gpu_limit": "what the GPU may use", "card": "the card"}[pool.name]
+    return {"memory": "main memory", "gpu_limit": "the GPU's part of memory", "card": "the card"}[pool.name]
 
 
 def _limit(machine: Machine, pool: PoolUse, running: Running, width: int) -> Iterator[str]:
@@ -178,7 +178,8 @@ def _limit(machine: Machine, pool: PoolUse, running: Running, width: int) -> Ite
         case "memory":
             yield from _memory_limit(machine, pool, width)
         case "gpu_limit":
-            yield from _row("the system's limit", pool.total_bytes, width, "read from the system, never computed")
+            note = "as such computers report it" if machine.is_profile else "as the system reports it"
+            yield from _row("the system's limit", pool.total_bytes, width, note)
             yield from _row("kept free", -pool.margin_bytes, width, "8 % of it")
         case "card":
             yield from _row("on the card", pool.total_bytes, width)

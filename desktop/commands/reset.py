@@ -68,7 +68,8 @@ def plan(part: str, paths: AppPaths, folder: Path) -> tuple[Move, ...]:
         case "conversations":
             chosen = conversations
         case _:
-            chosen = [*conversations, *settings, paths.state_path, paths.log_directory, paths.cache_directory]
+            others = (paths.state_path, paths.calibration_path, paths.log_directory, paths.cache_directory)
+            chosen = [*conversations, *settings, *others]
     return tuple(Move(source, folder / source.name) for source in chosen if source.exists())
 
 

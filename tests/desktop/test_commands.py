@@ -18,11 +18,11 @@ def test_help_has_examples_and_every_command(capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert left.value.code == 0
     assert "examples:\n  snug " in shown
-    for command in ("chat", "doctor", "--version", "--data-dir"):
+    for command in ("chat", "fit", "machine", "doctor", "--version", "--data-dir"):
         assert command in shown
 
 
-@pytest.mark.parametrize("command", ["chat", "doctor"])
+@pytest.mark.parametrize("command", ["chat", "fit", "machine", "doctor"])
 def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         run([command, "--help"])

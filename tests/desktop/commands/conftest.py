@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.fit.values import CachePart, Geometry, ModelFacts, Weights
 from engines.hardware.machine import Bandwidth, Machine, Processor
 
 SNUG = (sys.executable, "-m", "desktop")
@@ -218,4 +219,27 @@ def here() -> Machine:
         memory_total_bytes=16 * 10**9,
         memory_available_bytes=12 * 10**9,
         bandwidth=Bandwidth(bytes_per_second=50 * 10**9, source="table"),
+    )
+
+
+@pytest.fixture
+def facts() -> ModelFacts:
+    """A dense model of five billion parameters in four bits, made for 131,072 tokens; 128 KiB of context per token."""
+    return ModelFacts(
+        name="Middle 5B",
+        engine="llama",
+        quantization="Q4_K_M",
+        geometry=Geometry(
+            architecture="llama",
+            layers=32,
+            embedding_width=4096,
+            vocabulary=32_000,
+            trained_context_tokens=131_072,
+            caches=(CachePart(name="full", layers=32, key_width=1024, value_width=1024),),
+            attention_heads=32,
+            feed_forward_width=11_008,
+        ),
+        weights=Weights(total_bytes=3 * 10**9, exact=True, embedding_bytes=80_000_000),
+        file_bytes=3 * 10**9,
+        parameters=5 * 10**9,
     )
