@@ -175,7 +175,7 @@ class FitService(QObject):
         running = self._running()
         self._run(
             lambda: assessor.refine(file.path, facts, verdict, running=running),
-            lambda refined: self._on_refined(assessor, refined),
+            lambda refined: self._on_refined(assessor, file, refined),
             partial(self._on_not_refined, file),
         )
 
@@ -241,10 +241,14 @@ class FitService(QObject):
         self._error = error
         self.failed.emit(error)
 
-    def _on_refined(self, assessor: Assessor, verdict: Verdict) -> None:
-        # The assessor keeps the plan; judging again tells it to every row of the same file.
-        if assessor is self._assessor and verdict.placement.main.source != "arithmetic":
-            self._assess()
+    def _on_refined(self, assessor: Assessor, file: InstalledModel, verdict: Verdict) -> None:
+        if verdict.placement.main.source == "arithmetic":
+            return  # the engine cannot plan this one; asking again gives the same
+        if assessor is not self._here:
+            # Memory has moved meanwhile, and the plan is with the assessor of before: whoever looks asks again.
+            self._refining.discard(str(file.path))
+        if self._assessor is self._here:
+            self._assess()  # the assessor keeps the plan; judging again tells it to every row of the file
 
     def _on_not_refined(self, file: InstalledModel, error: Exception) -> None:
         if not isinstance(error, EngineError):

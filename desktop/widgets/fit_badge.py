@@ -83,6 +83,7 @@ class FitBadge(QWidget):
     def __init__(self, kind: FitKind = "unknown", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._kind: FitKind = kind
+        self._size: QSize | None = None
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(fit_words(kind))
 
@@ -90,6 +91,7 @@ class FitBadge(QWidget):
         """Another verdict."""
         if kind != self._kind:
             self._kind = kind
+            self._size = None
             self.setAccessibleName(fit_words(kind))
             self.updateGeometry()
             self.update()
@@ -99,7 +101,9 @@ class FitBadge(QWidget):
         return self._kind
 
     def sizeHint(self) -> QSize:
-        return badge_size(self._kind)
+        if self._size is None:
+            self._size = badge_size(self._kind)
+        return self._size
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -107,6 +111,7 @@ class FitBadge(QWidget):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if is_size_change(event):
+            self._size = None
             self.updateGeometry()
 
     def paintEvent(self, event: QPaintEvent) -> None:

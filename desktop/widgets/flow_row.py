@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QRect, QSize
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 
@@ -28,6 +28,8 @@ class FlowRow(QWidget):
         self._spread = spread
         self._justify = justify
         self._widgets: list[QWidget] = []
+        self._heights: dict[int, int] = {}
+        """By width, until something changes: layouts ask many times."""
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
@@ -53,9 +55,11 @@ class FlowRow(QWidget):
         return True
 
     def heightForWidth(self, width: int) -> int:
-        lines = self._lines(width)
-        heights = [max(widget.sizeHint().height() for widget in line) for line in lines]
-        return sum(heights) + self._line_gap_px * max(0, len(lines) - 1)
+        if width not in self._heights:
+            lines = self._lines(width)
+            heights = [max(widget.sizeHint().height() for widget in line) for line in lines]
+            self._heights[width] = sum(heights) + self._line_gap_px * max(0, len(lines) - 1)
+        return self._heights[width]
 
     def sizeHint(self) -> QSize:
         shown = self._shown()
@@ -71,6 +75,10 @@ class FlowRow(QWidget):
         super().resizeEvent(event)
         self.place()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.place()  # while it was hidden, nobody told it that a widget wants another size
+
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.LayoutRequest:  # a widget wants another size, came or went
             self.place()
@@ -78,6 +86,7 @@ class FlowRow(QWidget):
 
     def place(self) -> None:
         """Puts everything into its place again, after a widget wants another size."""
+        self._heights = {}
         # As high as its lines need: layouts within layouts do not always ask for the height at the real width.
         height = self.heightForWidth(self.width())
         if height != self.minimumHeight():

@@ -33,6 +33,7 @@ class _LegendItem(QWidget):
     def __init__(self, entry: LegendEntry) -> None:
         super().__init__()
         self._entry = entry
+        self._size: QSize | None = None
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.set_entry(entry)
 
@@ -42,16 +43,18 @@ class _LegendItem(QWidget):
 
     def set_entry(self, entry: LegendEntry) -> None:
         self._entry = entry
+        self._size = None
         self.setAccessibleName(f"{entry.label} {entry.figure}")
         self.updateGeometry()
         self.update()
 
     def sizeHint(self) -> QSize:
-        label = QFontMetricsF(text_font(13)).horizontalAdvance(self._entry.label)
-        figure = QFontMetricsF(text_font(13, 600, tabular=True)).horizontalAdvance(self._entry.figure)
-        return QSize(
-            ceil(scaled(_SWATCH_PX) + scaled(_GAP_PX + _BEFORE_FIGURE_PX) + label + figure) + 1, scaled(_LINE_PX)
-        )
+        if self._size is None:  # measuring text is what a moving slider would feel
+            label = QFontMetricsF(text_font(13)).horizontalAdvance(self._entry.label)
+            figure = QFontMetricsF(text_font(13, 600, tabular=True)).horizontalAdvance(self._entry.figure)
+            width = scaled(_SWATCH_PX) + scaled(_GAP_PX + _BEFORE_FIGURE_PX) + label + figure
+            self._size = QSize(ceil(width) + 1, scaled(_LINE_PX))
+        return self._size
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -59,6 +62,7 @@ class _LegendItem(QWidget):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if is_size_change(event):
+            self._size = None
             self.updateGeometry()
 
     def paintEvent(self, event: QPaintEvent) -> None:

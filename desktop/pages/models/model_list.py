@@ -11,8 +11,8 @@ from desktop.widgets.cards import Card
 from desktop.widgets.model_row import ModelRow, ModelRowState
 from desktop.widgets.text import Text
 
-ROWS_AT_ONCE = 8
-"""Rows are made a few at a time, so that a long list never holds up the window."""
+ROWS_AT_ONCE = 4
+"""Rows are made and shown a few at a time, so that a long list never holds up the window."""
 
 
 class ModelList(Card):
@@ -88,13 +88,13 @@ class ModelList(Card):
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _make_waiting(self) -> None:
-        made = 0
-        while self._waiting and made < ROWS_AT_ONCE:
+        count = 0
+        while self._waiting and count < ROWS_AT_ONCE:
             state = self._waiting.pop(0)
             row = self._rows.get(state.id)
             if row is None:
                 row = self._make(state)
-                made += 1
+            count += row.isHidden()
             self._place(row, len(self._shown))
             self._shown.append(state.id)
         for row_id in self._shown:
@@ -104,6 +104,7 @@ class ModelList(Card):
 
     def _make(self, state: ModelRowState) -> ModelRow:
         row = ModelRow(state, self)
+        row.hide()
         row.open_requested.connect(self.open_requested)
         row.action_requested.connect(self.action_requested)
         row.move_requested.connect(self._on_move)
