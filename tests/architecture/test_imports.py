@@ -56,8 +56,10 @@ TRESPASSES = {
         "import engines.workers.channel",
         "only the program's door starts a worker in its own process",
     ),
+    "engines/fit/sizes.py": ("import engines.process", "the fit is pure: it starts nothing and asks no system"),
     "desktop/core/files.py": ("import PySide6.QtCore", "desktop.core is free of Qt"),
     "desktop/commands/display.py": ("import PySide6.QtGui", "the terminal is free of Qt"),
+    "desktop/pages/models/words.py": ("import desktop.pages.chat.items", "pages do not know each other"),
     "desktop/core/paths.py": ("import desktop.widgets", "desktop layers"),
 }
 
