@@ -68,7 +68,8 @@ class _Entry(msgspec.Struct):
 
 
 class _Metadata(msgspec.Struct):
-    texts: dict[str, str] = msgspec.field(default_factory=dict, name="__metadata__")
+    texts: dict[str, str] | None = msgspec.field(default_factory=dict, name="__metadata__")
+    """Null is what mlx writes where nobody gave any."""
 
 
 def read_header(path: Path) -> SafetensorsHeader:
@@ -125,13 +126,20 @@ def parse_header(data: bytes, file_bytes: int, path: Path) -> SafetensorsHeader:
     text = data[LENGTH_BYTES:end]
     try:
         check_bounds(text)
-        entries = msgspec.json.decode(text, type=dict[str, _Entry])
-        metadata = msgspec.json.decode(text, type=_Metadata).texts
+        entries = msgspec.json.decode(text, type=dict[str, _Entry | None])
+        metadata = msgspec.json.decode(text, type=_Metadata).texts or {}
         entries.pop("__metadata__", None)
-        tensors = _tensors(entries, file_bytes - end)
+        tensors = _tensors(_without_nulls(entries), file_bytes - end)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     return SafetensorsHeader(tensors, metadata, end, file_bytes)
+
+
+def _without_nulls(entries: dict[str, _Entry | None]) -> dict[str, _Entry]:
+    for name, entry in entries.items():
+        if entry is None:
+            raise ValueError(f"tensor {name[:80]!r} is null")
+    return {name: entry for name, entry in entries.items() if entry is not None}
 
 
 def check_bounds(text: bytes) -> None:

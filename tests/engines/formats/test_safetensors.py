@@ -43,6 +43,11 @@ def test_a_sound_file_is_read_in_the_order_of_its_data(tmp_path: Path) -> None:
     assert (found.header_bytes, found.file_bytes) == (len(data), len(data) + 148)
 
 
+def test_metadata_of_nothing_is_what_mlx_writes_by_itself() -> None:
+    data = header({**SOUND, "__metadata__": None})
+    assert parse_header(data, len(data) + 148, Path("plain")).metadata == {}
+
+
 def test_the_padding_of_a_header_is_allowed() -> None:
     data = raw(json.dumps(SOUND).encode() + b"   ")
     assert len(parse_header(data, len(data) + 148, Path("padded")).tensors) == 4
@@ -75,6 +80,7 @@ def one(**changes: object) -> dict[str, object]:
 
 
 DAMAGES: dict[str, object] = {
+    "of null": {"a": None},
     "of another size": one(dtype="F16"),
     "with a gap before": one(data_offsets=[4, 20]),
     "backwards": one(data_offsets=[16, 0]),
