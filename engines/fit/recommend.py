@@ -67,6 +67,8 @@ def recommend(ranked: Sequence[Ranked], machine: Machine) -> Recommendation:
         if choice is None:
             return Recommendation(None, f"None of the known models fits {machine.name}.", tuple(ranked))
         reason = "None of the larger models fits this computer and writes faster than people read."
+        if any(_runs(entry) and entry.verdict and entry.verdict.decode is None for entry in ranked):
+            reason = "Larger models fit, but how fast they would be here is not known: memory was not measured yet."
         return Recommendation(choice, reason, tuple(ranked))
     return Recommendation(choice, _reason(choice, ranked), tuple(ranked))
 

@@ -118,6 +118,12 @@ def test_a_computer_too_small_for_everything_gets_the_starter_and_a_tiny_one_not
     assert tiny.choice is None and "None of the known models" in tiny.reason
 
 
+def test_where_nobody_knows_the_speed_that_is_the_reason_and_not_the_size() -> None:
+    unmeasured = recommended(replace(find_profile("pc-16"), bandwidth=None))
+    assert unmeasured.choice is not None and unmeasured.choice.model.starter
+    assert "not known" in unmeasured.reason
+
+
 def test_the_reason_names_memory_speed_and_the_stronger_one_that_it_is_not() -> None:
     reason = recommended(find_profile("mac-mini-m4-16")).reason
     assert "8.4 GB" in reason and "words a second" in reason
