@@ -15,14 +15,24 @@ _MIB = 1024 * 1024
 _F32 = 4
 _CELL_STEP = 256
 
-PROCESS_BYTES = 64 * _MIB
-"""The engine process before any model (interpreter, libraries: 50 to 54 MB measured) and `GRAPH_BYTES`."""
-GRAPH_BYTES = 10 * _MIB
-"""What llama.cpp keeps about a graph and its scheduling, and Snug's loop with its template (measured: 4 to 9 MiB)."""
+PROCESS_BYTES = 54 * _MIB
+"""The engine process before any model: interpreter and libraries (50 to 53 MiB measured, CPU build on Linux)."""
 
 VOCABULARY_BASE_BYTES = 10 * _MIB
 VOCABULARY_BYTES_PER_TOKEN = 125
 """Tables of tokens, ranks and merges. Measured: 16.3 MiB at 49,152 tokens, 41.4 MiB at 262,144 (facts/fit.md A.8)."""
+
+_LOOP_BYTES = 6 * _MIB
+"""Snug's loop with template and samplers, and what llama.cpp keeps beside its graph (measured: 2 to 10 MiB, less what
+the vocabulary's bound is too large)."""
+_BYTES_PER_NODE = 900
+"""Room that is set aside for one node of a graph, in three graphs and the scheduler (measured: 830 to 870)."""
+_LARGE_GRAPHS: dict[str, int] = {
+    # Tensors per layer, rounded up. These get room for 32 nodes a tensor, or 40 a token of the batch, others for 8 a
+    # tensor (llama-context.cpp, graph_max_nodes).
+    "qwen3next": 20, "qwen35": 16, "qwen35moe": 22, "kimi-linear": 24, "deepseek4": 33,
+}  # fmt: skip
+_TENSORS_PER_LAYER = 22
 
 _FIXED_BYTES = _MIB
 """Inputs, routing tables and the gaps that the allocator leaves in small graphs."""
@@ -66,6 +76,16 @@ def compute_bytes(
 def output_bytes(geometry: Geometry) -> int:
     """The buffer that logits are handed out in: one token's (`n_outputs_max` is 1)."""
     return geometry.vocabulary * _F32
+
+
+def graph_bytes(geometry: Geometry, batch_tokens: int) -> int:
+    """What stands in memory about the graph itself, and Snug's own loop, once a model is loaded."""
+    per_layer = _LARGE_GRAPHS.get(geometry.architecture)
+    if per_layer is None:
+        nodes = max(1024, 8 * _TENSORS_PER_LAYER * geometry.layers)
+    else:
+        nodes = max(40 * batch_tokens, 32 * per_layer * geometry.layers)
+    return _LOOP_BYTES + nodes * _BYTES_PER_NODE
 
 
 def vocabulary_bytes(geometry: Geometry) -> int:

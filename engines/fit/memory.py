@@ -170,7 +170,7 @@ def _terms(facts: ModelFacts, settings: LoadSettings) -> MemoryParts:
         checkpoint_bytes=checkpoint_bytes(geometry, context, settings.kv_type, batch),
         projector_bytes=facts.projector_bytes + facts.projector_bytes // PROJECTOR_BUFFER_SHARE,
         vocabulary_bytes=compute.vocabulary_bytes(geometry),
-        process_bytes=compute.PROCESS_BYTES,
+        process_bytes=compute.PROCESS_BYTES + compute.graph_bytes(geometry, batch),
     )
 
 
@@ -275,6 +275,7 @@ def from_plan(arithmetic: Placement, plan: DryRun, geometry: Geometry) -> Placem
     state = min(geometry.state_bytes, context)
     main = arithmetic.main
     is_whole = arithmetic.gpu is None
+    graph = compute.graph_bytes(geometry, plan.settings.batch_tokens)
     main = replace(
         main,
         weights_bytes=main.weights_bytes if is_whole else sum(buffer.weights_bytes for buffer in host),
@@ -282,7 +283,7 @@ def from_plan(arithmetic: Placement, plan: DryRun, geometry: Geometry) -> Placem
         context_bytes=context - state if context else 0,
         state_bytes=state,
         compute_bytes=sum(buffer.compute_bytes for buffer in host),
-        process_bytes=max(plan.process_bytes, 0) + compute.GRAPH_BYTES if is_whole else main.process_bytes,
+        process_bytes=max(plan.process_bytes, 0) + graph if is_whole else main.process_bytes,
         source="dry_run",
     )
     if not device:

@@ -82,3 +82,25 @@ def test_vocabularies_take_what_was_measured(vocabulary: int, measured_mib: floa
     geometry = Geometry(architecture="x", layers=1, embedding_width=1, vocabulary=vocabulary, trained_context_tokens=1)
     assert compute.vocabulary_bytes(geometry) == pytest.approx(measured_mib * MIB, rel=0.05)
     assert compute.output_bytes(geometry) == 4 * vocabulary
+
+
+@pytest.mark.parametrize(
+    ("name", "measured_mib"),
+    [
+        # Resident memory of an engine process beyond its own start, weights, caches, buffers and vocabulary tables.
+        ("tiny-qwen3", 2.4),
+        ("tiny-qwen35moe", 18.3),
+        ("tiny-deepseek4", 18.7),
+        ("gemma-3-270m", 10.4),
+    ],
+)
+def test_the_graph_takes_what_was_measured(name: str, measured_mib: float) -> None:
+    ours = compute.graph_bytes(geometry_of(name), 512) / MIB
+    assert measured_mib - 2 <= ours <= measured_mib + 8
+
+
+def test_large_graphs_have_room_for_their_nodes() -> None:
+    for name in ("qwen3.5-9b", "qwen3.6-27b", "deepseek-v4-flash"):
+        geometry = geometry_of(name)
+        assert 20 * MIB < compute.graph_bytes(geometry, 512) < 64 * MIB
+        assert compute.graph_bytes(geometry, 4096) > compute.graph_bytes(geometry, 512)

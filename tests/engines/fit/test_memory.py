@@ -210,7 +210,7 @@ def test_every_term_counts_in_the_total() -> None:
     parts = memory.placement(dense(), PC, SETTINGS).main
     assert Placement(main=parts).total_bytes == parts.total_bytes
     assert parts.total_bytes - parts.without("weights_bytes").total_bytes == 1_000_000_000
-    assert parts.process_bytes == compute.PROCESS_BYTES
+    assert parts.process_bytes == compute.PROCESS_BYTES + compute.graph_bytes(dense().geometry, SETTINGS.batch_tokens)
     assert set(TERMS) == {name for name in MemoryParts.__slots__ if name.endswith("_bytes")}
     for term in TERMS:
         assert MemoryParts(**{term: 7}).total_bytes == 7
