@@ -54,7 +54,6 @@ MIB = 1024 * 1024
 GGUF_UINT32 = 4
 
 COMBINATIONS: tuple[tuple[KvType, bool | None], ...] = (("f16", True), ("f16", False), ("q8_0", True), ("q8_0", False))
-PEAK_COMBINATIONS: tuple[tuple[KvType, bool | None], ...] = (("f16", None), ("f16", False), ("q8_0", None))
 SETTINGS = tuple(
     LoadSettings(
         context_tokens=context,
@@ -67,14 +66,8 @@ SETTINGS = tuple(
     for context in CONTEXTS
     for kv_type, flash in COMBINATIONS
 )
-PEAK_COMBINATIONS: tuple[tuple[KvType, bool | None], ...] = (
-    ("f16", True),
-    ("f16", False),
-    ("q8_0", True),
-    ("q8_0", False),
-)
 PEAK_COMBINATIONS: tuple[tuple[KvType, bool | None], ...] = (("f16", None), ("f16", False), ("q8_0", None))
-SETTINGS = tuple(
+PEAK_SETTINGS = tuple(
     LoadSettings(context_tokens=2048, batch_tokens=BATCH_TOKENS, threads=1, kv_type=kv_type, flash_attention=flash)
     for kv_type, flash in PEAK_COMBINATIONS
 )
