@@ -82,7 +82,7 @@ def comparison(report: LoadReport) -> Iterator[str]:
 
 def dangers(name: str, pool: PoolUse) -> Iterator[str]:
     """What may happen when a model is loaded against the verdict."""
-    yield f"{name} does not fit: it needs {gigabytes(pool.needed_bytes)} of {gigabytes(pool.total_bytes)}, of which "
+    yield f"{name} does not fit: it needs {gigabytes(pool.needed_bytes)} of {gigabytes(pool.total_bytes)}, of which"
     yield f"models may use {gigabytes(pool.limit_now_bytes)} now and {gigabytes(pool.limit_bytes)} at best."
     yield "If it is loaded nevertheless:"
     yield "- the computer may become very slow, or stand still for minutes;"
