@@ -22,9 +22,8 @@ VOCABULARY_BASE_BYTES = 10 * _MIB
 VOCABULARY_BYTES_PER_TOKEN = 125
 """Tables of tokens, ranks and merges. Measured: 16.3 MiB at 49,152 tokens, 41.4 MiB at 262,144 (facts/fit.md A.8)."""
 
-_LOOP_BYTES = 6 * _MIB
-"""Snug's loop with template and samplers, and what llama.cpp keeps beside its graph (measured: 2 to 10 MiB, less what
-the vocabulary's bound is too large)."""
+_LOOP_BYTES = 12 * _MIB
+"""Snug's loop with template, prompt and samplers, and what llama.cpp keeps beside its graph (measured: 2 to 10 MiB)."""
 _BYTES_PER_NODE = 900
 """Room that is set aside for one node of a graph, in three graphs and the scheduler (measured: 830 to 870)."""
 _LARGE_GRAPHS: dict[str, int] = {

@@ -96,7 +96,7 @@ def test_vocabularies_take_what_was_measured(vocabulary: int, measured_mib: floa
 )
 def test_the_graph_takes_what_was_measured(name: str, measured_mib: float) -> None:
     ours = compute.graph_bytes(geometry_of(name), 512) / MIB
-    assert measured_mib - 2 <= ours <= measured_mib + 8
+    assert measured_mib <= ours <= measured_mib + 14
 
 
 def test_large_graphs_have_room_for_their_nodes() -> None:
