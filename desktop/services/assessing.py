@@ -56,6 +56,13 @@ def judge_at(
     return verdict, MemorySum(context_tokens, placement, tuple(_without_own(pool, freed_bytes) for pool in pools))
 
 
+def most_context(assessor: Assessor, facts: ModelFacts, running: Running) -> int:
+    """The most tokens that fit in any way, also with a smaller KV type than would be chosen for less; 0 if none do."""
+    trained = facts.geometry.trained_context_tokens
+    wish = Wish(context_tokens=trained) if trained else Wish()
+    return assessor.judge(facts, wish, running).largest_context_tokens
+
+
 def _without_own(pool: PoolUse, freed_bytes: int) -> PoolUse:
     """What this Snug holds for the model in memory is not "other apps"."""
     if pool.name != "memory" or not freed_bytes:

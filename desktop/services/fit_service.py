@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from desktop.services.assessing import assess, judge_at
+from desktop.services.assessing import assess, judge_at, most_context
 from desktop.services.background import RunInBackground
 from desktop.services.engine_service import EngineService
 from desktop.services.fit_values import Assessment, BuildFit, MemorySum
@@ -134,6 +134,12 @@ class FitService(QObject):
             return None
         freed = self.freed_bytes() if not self._assessor.machine.is_profile else 0
         return judge_at(self._assessor, fit.facts, context_tokens, self._running(), freed)
+
+    def most_context(self, fit: BuildFit) -> int:
+        """The largest context in tokens that one build can be given when nothing else runs; 0 if there is none."""
+        if self._assessor is None or fit.facts is None:
+            return 0
+        return most_context(self._assessor, fit.facts, self._running())
 
     def context_for(self, path: Path) -> int | None:
         """What the user wants for a file: chosen on the models page, else in the settings, else None."""

@@ -25,9 +25,12 @@ from desktop.services.memory_service import MemoryService
 from desktop.services.model_service import ModelService
 from desktop.services.notices import Notices
 from desktop.services.profile import Profile
+from engines.formats.sparse import write_sparse
 from engines.hardware.detect import read_machine
+from engines.hardware.machine import Bandwidth, Machine, Processor
 from engines.hardware.profiles import load_profiles
 from engines.lease import Leases
+from tests.support import gguf_writer
 
 WAIT_MS = 20_000
 
@@ -122,7 +125,9 @@ def make_workbench(qtbot: Any, write_script: Callable[..., Path]) -> Iterator[Ca
     """`make_workbench(script)` makes services whose model plays `script` (text, or the path of one; None: no model)."""
     benches: list[Workbench] = []
 
-    def make(script: str | Path | None = HELLO_SCRIPT, **engine_options: Any) -> Workbench:
+    def make(
+        script: str | Path | None = HELLO_SCRIPT, *, look: Callable[[], Machine] = read_machine, **engine_options: Any
+    ) -> Workbench:
         paths = AppPaths.make()
         paths.ensure()
         if script is not None:
@@ -137,7 +142,7 @@ def make_workbench(qtbot: Any, write_script: Callable[..., Path]) -> Iterator[Ca
         models = ModelService(profile, notices, background.run)
         leases = Leases(paths.leases_directory, "window")
         held_bytes = partial(held_by_others, leases)
-        planner = make_planner(profile, leases, read_machine)
+        planner = make_planner(profile, leases, look)
         memory = MemoryService(background.run)
         engine = EngineService(leases, plan_load=planner.plan, **engine_options)
         fit = FitService(
@@ -169,6 +174,33 @@ def make_workbench(qtbot: Any, write_script: Callable[..., Path]) -> Iterator[Ca
     yield make
     for bench in benches:
         bench.close()
+
+
+@pytest.fixture
+def computer() -> Machine:
+    """A computer that somebody looked at: 16 GB, of which 12 are free."""
+    return Machine(
+        name="Test computer, 16 GB",
+        system="linux",
+        processor=Processor(name="Test processor", architecture="x86_64", physical_cores=4, features=("avx2",)),
+        memory_total_bytes=16 * 10**9,
+        memory_available_bytes=12 * 10**9,
+        bandwidth=Bandwidth(bytes_per_second=50 * 10**9, source="table"),
+    )
+
+
+@pytest.fixture
+def write_model() -> Callable[..., Path]:
+    """`write_model(path, layers=32)` writes a sound header with a hole of the right length behind it."""
+
+    def write(path: Path, **shape: int) -> Path:
+        metadata, tensors = gguf_writer.model(**{"layers": 32, "width": 1024, "vocabulary_size": 300, **shape})
+        header, length = gguf_writer.header(metadata, tensors)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_sparse(header, length, path)
+        return path
+
+    return write
 
 
 @pytest.fixture

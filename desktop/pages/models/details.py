@@ -82,8 +82,8 @@ class ModelDetails(QWidget):
         """The version that is chosen."""
         return self._model.find(self._build_id) if self._model is not None else None
 
-    def show_model(self, model: ModelFit, build_id: str, tokens: int) -> None:
-        """A model, one of its versions, and the context that the slider stands at."""
+    def show_model(self, model: ModelFit, build_id: str, tokens: int, most_tokens: int) -> None:
+        """A model, one of its versions, the context that the slider stands at, and the most that fits."""
         if model.id != (self._model.id if self._model is not None else "") or build_id != self._build_id:
             self._set_asking(False)
         self._model = model
@@ -103,8 +103,7 @@ class ModelDetails(QWidget):
             self.anyway.hide()
         else:
             trained = fit.facts.geometry.trained_context_tokens or tokens
-            most = verdict.largest_context_tokens if verdict.kind != "cannot" else 0
-            self.memory.set_steps(context_steps(trained), tokens, most)
+            self.memory.set_steps(context_steps(trained), tokens, most_tokens)
         self.absent.setVisible(fit is not None and fit.installed is None)
         if fit is not None:
             self.absent.show_build(fit)

@@ -174,7 +174,7 @@ class ModelsPage(Page):
         if model is None or not self._open_id:
             return
         fit = self._chosen_build(model)
-        self.details.show_model(model, fit.id, self._tokens_of(fit))
+        self.details.show_model(model, fit.id, self._tokens_of(fit), self.services.fit.most_context(fit))
         self._show_sum(fit, assessment.machine)
         self.list.open_row(model.id, self.details)
         if assessment.is_here:

@@ -95,7 +95,8 @@ def context_saying(sum_: MemorySum, verdict: Verdict, *, in_use: bool = False) -
         most = context_words(verdict.largest_context_tokens)
         return Saying(tr("Too much for this computer: {most} is the most that fits.").format(most=most), "no")
     if sum_.fits_now or in_use:
-        return Saying("")
+        is_halved = verdict.settings.kv_type == "q8_0"
+        return Saying(tr("Kept at half the size to make room; answers barely change.") if is_halved else "")
     missing = max(pool.needed_bytes - pool.limit_now_bytes for pool in sum_.pools)
     if verdict.largest_context_now_tokens:
         most = context_words(verdict.largest_context_now_tokens)
