@@ -2,7 +2,7 @@
 
 The compute buffer is the peak of the graph's living tensors, which only the scheduler knows: these formulas are fitted
 to it from above. Each phase of a layer has a term, the largest phase counts, and no recorded plan of the engine lies
-above the result (tests/data/fit/recorded_parts.json: 25 shapes of model, contexts from 2k to 128k, batches from 32 to
+above the result (tests/data/fit/recorded_parts.json: 32 shapes of model, contexts from 2k to 128k, batches from 32 to
 2048, CPU backend, llama.cpp 0c1e57098). The engine's own plan (`engines.dry_run`) is better where it can be had.
 """
 
