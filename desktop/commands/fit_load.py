@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from desktop.commands.chat_engine import EngineChoices, TerminalEngine
 from desktop.commands.fit_report import LoadReport
 from desktop.commands.fit_text import rate
-from desktop.commands.model_fit import ModelFit
+from desktop.commands.model_fit import ModelFit, shortage_words
 from desktop.commands.terminal import Terminal
 from engines.base import ChatMessage, GenerationOptions, LoadSettings, Usage
 from engines.fit.sizes import gigabytes
-from engines.fit.values import PoolUse
+from engines.fit.values import Verdict
 from engines.lease import Leases
 from engines.library import InstalledModel
 
@@ -80,15 +80,14 @@ def comparison(report: LoadReport) -> Iterator[str]:
     yield f"  {'loaded in':<14}{'':>12}{report.load_seconds:>10.1f} s"
 
 
-def dangers(name: str, pool: PoolUse) -> Iterator[str]:
-    """What may happen when a model is loaded against the verdict."""
-    yield f"{name} does not fit: it needs {gigabytes(pool.needed_bytes)} of {gigabytes(pool.total_bytes)}, of which"
-    yield f"models may use {gigabytes(pool.limit_now_bytes)} now and {gigabytes(pool.limit_bytes)} at best."
+def dangers(name: str, verdict: Verdict) -> Iterator[str]:
+    """What may happen when a model is loaded with settings that do not fit."""
+    yield f"{name} does not fit. {shortage_words(verdict)}"
     yield "If it is loaded nevertheless:"
     yield "- the computer may become very slow, or stand still for minutes;"
     yield "- the system may end this program or others, and unsaved work in them is lost;"
     yield "- every word may take many seconds, as the model is read from the disk again and again."
-    if pool.name == "gpu_limit":
+    if any(pool.name == "gpu_limit" for pool in verdict.pools):
         yield "- the GPU may refuse the work, or the picture on the screen may stop for a while."
 
 

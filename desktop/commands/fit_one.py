@@ -11,8 +11,8 @@ from desktop.commands.fit_explain import Judged, explanation
 from desktop.commands.fit_load import LoadTrial, comparison, dangers, load_and_compare
 from desktop.commands.fit_report import LoadReport, status_of
 from desktop.commands.fit_subject import Subject
-from desktop.commands.fit_text import engine_name, machine_line, tightest, verdict_block, wrapped
-from desktop.commands.model_fit import AssessorNow, LoadWish, ModelFit, is_judged, refusal
+from desktop.commands.fit_text import engine_name, machine_line, verdict_block, wrapped
+from desktop.commands.model_fit import AssessorNow, LoadWish, ModelFit, forced, is_judged, refusal
 from engines.errors import EngineError, ModelFileError
 from engines.fit.recommend import Ranked, best_build
 from engines.fit.values import Verdict
@@ -133,17 +133,18 @@ def _load(call: FitCall, answer: Answer, status: ExitCode) -> tuple[ExitCode, Lo
             "--force loads it nevertheless, after saying what may happen.",
         )
         return status, None
-    if status != ExitCode.OK and not _is_confirmed(call, name, verdict):
+    wish = LoadWish(context_tokens=call.wish.context_tokens, kv_type=call.wish.kv_type)
+    against = forced(answer.candidate.facts, call.machine, verdict, wish, call.running)
+    if not all(pool.fits_now for pool in against.pools) and not _is_confirmed(call, name, against):
         return status if call.terminal.input_is_terminal else ExitCode.USAGE, None
-    report = _trial(call, model, against_verdict=status != ExitCode.OK)
+    report = _trial(call, model, wish, against_verdict=status != ExitCode.OK)
     return (ExitCode.OK, report) if report is not None else (ExitCode.INTERRUPTED, None)
 
 
-def _trial(call: FitCall, model: InstalledModel, *, against_verdict: bool) -> LoadReport | None:
+def _trial(call: FitCall, model: InstalledModel, wish: LoadWish, *, against_verdict: bool) -> LoadReport | None:
     call.paths.ensure()
     book = call.assessor.book
     assert book is not None
-    wish = LoadWish(context_tokens=call.wish.context_tokens, kv_type=call.wish.kv_type)
     now = AssessorNow(call.assessor.catalog, book, call.paths.models_directory, call.assessor)
     fit = ModelFit(model, now, call.leases, wish, book)
     call.terminal.say(f"Loading {model.name} and letting it answer once; Ctrl-C stops.")
@@ -158,7 +159,7 @@ def _trial(call: FitCall, model: InstalledModel, *, against_verdict: bool) -> Lo
 
 
 def _is_confirmed(call: FitCall, name: str, verdict: Verdict) -> bool:
-    for line in dangers(name, tightest(verdict)):
+    for line in dangers(name, verdict):
         call.terminal.say(line)
     if call.options.confirmed:
         return True

@@ -117,19 +117,20 @@ def engine_name(engine_id: str) -> str:
 
 
 def machine_line(machine: Machine) -> str:
-    """The computer in one line."""
+    """The computer in one line. Its name says the memory as it is sold, the rest counts decimally."""
+    total = gigabytes(machine.memory_total_bytes)
     parts = [machine.name]
-    memory = f"{gigabytes(machine.memory_total_bytes)} of memory"
     if machine.memory_available_bytes is not None:
-        memory += f", {gigabytes(machine.memory_available_bytes)} available now"
-    parts.append(memory)
+        parts.append(f"{gigabytes(machine.memory_available_bytes)} of {total} of memory available now")
+    else:
+        parts.append(f"{total} of memory")
     if machine.card is not None:
         parts.append(f"{machine.card.name} with {gigabytes(machine.card.memory_total_bytes or 0)}")
     elif machine.unified_gpu is not None:
-        parts.append(f"of which the GPU may use {gigabytes(machine.unified_gpu.shared_limit_bytes or 0)}")
+        parts.append(f"the GPU may use {gigabytes(machine.unified_gpu.shared_limit_bytes or 0)} of it")
     elif not machine.gpus:
         parts.append("no GPU")
-    return ", ".join(parts)
+    return "; ".join(parts)
 
 
 def source_words(verdict: Verdict, machine: Machine) -> str:

@@ -17,7 +17,7 @@ from engines.base import KvType, LoadedModel, LoadSettings, Usage
 from engines.calibration_book import CalibrationBook
 from engines.catalog import Catalog
 from engines.errors import EngineError, NotEnoughMemoryError, UnsupportedModelError
-from engines.fit import memory, speed, support
+from engines.fit import limits, memory, speed, support
 from engines.fit.calibration import uncorrected
 from engines.fit.sizes import gigabytes
 from engines.fit.values import Correction, ModelFacts, Placement, Running, SpeedRange, Verdict, Wish
@@ -153,7 +153,9 @@ class ModelFit:
             verdict = self._asked_engine(assessor, facts, verdict, running)
         if not anyway:
             self._require_room(assessor, facts, verdict)
-        settings = replace(self._settings(facts, verdict), threads=self._wish.threads)
+        if anyway:
+            verdict = forced(facts, assessor.machine, verdict, self._wish, running)
+        settings = replace(verdict.settings, threads=self._wish.threads)
         self._prepared = PreparedLoad(
             settings=settings,
             needed_bytes=verdict.placement.main.total_bytes,
@@ -212,16 +214,9 @@ class ModelFit:
         except EngineError:
             return verdict  # the load itself will say what is wrong, in full
 
-    def _settings(self, facts: ModelFacts, verdict: Verdict) -> LoadSettings:
-        if verdict.kind != "cannot":
-            return verdict.settings
-        trained = facts.geometry.trained_context_tokens or verdict.context_tokens
-        wanted = self._wish.context_tokens or self._wish.usual_context_tokens or verdict.context_tokens
-        return replace(verdict.settings, context_tokens=min(wanted, trained))
-
     def _line(self, facts: ModelFacts, verdict: Verdict) -> str:
-        if verdict.kind == "cannot":
-            return f"Loading although Snug says no. {verdict.reasons[0] if verdict.reasons else ''}".strip()
+        if not all(pool.fits_now for pool in verdict.pools):
+            return f"Loading although Snug says no. {shortage_words(verdict)}"
         line = fit_line(verdict)
         usual, asked = self._wish.usual_context_tokens, self._wish.context_tokens
         trained = facts.geometry.trained_context_tokens
@@ -280,6 +275,34 @@ class ModelFit:
         if assessor.judge(facts, self._wish.as_wish(), freed).kind_now == "cannot":
             return None
         return max(holdings, key=lambda each: each.lease.size_bytes).lease
+
+
+def forced(facts: ModelFacts, machine: Machine, verdict: Verdict, wish: LoadWish, running: Running) -> Verdict:
+    """The verdict with the settings of a load against it: with the context that was asked for, fitting or not."""
+    trained = facts.geometry.trained_context_tokens
+    wanted = wish.context_tokens or (wish.usual_context_tokens if verdict.kind == "cannot" else None)
+    if not wanted or min(wanted, trained or wanted) <= verdict.context_tokens:
+        return verdict
+    context = min(wanted, trained or wanted)
+    settings = replace(verdict.settings, context_tokens=context)
+    placement = memory.placement(facts, machine, settings)
+    return replace(
+        verdict,
+        settings=settings,
+        context_tokens=context,
+        placement=placement,
+        pools=limits.pools(machine, placement, running),
+    )
+
+
+def shortage_words(verdict: Verdict) -> str:
+    """What is missing for a load with these very settings."""
+    pool = max(verdict.pools, key=lambda pool: pool.needed_bytes - pool.limit_now_bytes)
+    return (
+        f"With a context of {verdict.context_tokens:,} tokens it needs {gigabytes(pool.needed_bytes)} of "
+        f"{gigabytes(pool.total_bytes)}; models may use {gigabytes(pool.limit_now_bytes)} now and "
+        f"{gigabytes(pool.limit_bytes)} with other programs closed."
+    )
 
 
 def is_judged(model: InstalledModel) -> bool:

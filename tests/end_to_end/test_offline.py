@@ -21,6 +21,7 @@ from desktop.core.settings import Settings, save_settings
 
 CHAT = [sys.executable, "-m", "desktop", "chat", "--threads", "1", "--context", "512", "--temperature", "0",
         "--max-tokens", "12", "--seed", "1", "What is the capital of France?"]  # fmt: skip
+FIT = [sys.executable, "-m", "desktop", "fit", "smollm2-135m-instruct", "--explain"]
 WINDOW = [sys.executable, str(Path(__file__).parent / "offline_window.py")]
 INTERNET = re.compile(r"\b(?:socket|connect|bind|sendto|sendmsg)\([^\n]*AF_INET6?\b[^\n]*")
 
@@ -60,7 +61,7 @@ def run(command: list[str], data_directory: Path) -> subprocess.CompletedProcess
 @linux_only
 @pytest.mark.model
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [CHAT, WINDOW], ids=["terminal", "window"])
+@pytest.mark.parametrize("command", [CHAT, FIT, WINDOW], ids=["terminal", "fit", "window"])
 def test_a_chat_needs_no_network_interface(command: list[str], data_directory: Path) -> None:
     prefix = without_network()
     interfaces = subprocess.run(
@@ -75,7 +76,7 @@ def test_a_chat_needs_no_network_interface(command: list[str], data_directory: P
 @linux_only
 @pytest.mark.model
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [CHAT, WINDOW], ids=["terminal", "window"])
+@pytest.mark.parametrize("command", [CHAT, FIT, WINDOW], ids=["terminal", "fit", "window"])
 def test_no_process_of_a_chat_opens_an_internet_socket(
     command: list[str], data_directory: Path, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_repository_without_a_network_is_a_clear_error(snug: Snug) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_a_load_compares_and_teaches_and_can_be_forgotten(snug: Snug, smollm2_path: Path, data_directory: Path) -> None:
     loaded = snug("fit", smollm2_path, "--load", "--context", "1k")
     after = snug("fit", smollm2_path, "--no-exact")

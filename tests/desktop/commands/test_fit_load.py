@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from engines.calibration_book import CalibrationBook
 from engines.catalog import load_catalog
 from engines.errors import ModelFileError
 from engines.fit.calibration import LEAST_GENERATED_TOKENS, LEAST_READ_TOKENS
-from engines.fit.values import PoolUse
+from engines.fit.values import ModelFacts
+from engines.fit.verdict import judge
+from engines.hardware.profiles import find_profile
 from engines.lease import Leases, read_leases
 from engines.library import describe_file
 
@@ -85,18 +88,12 @@ def test_predicted_and_measured_stand_side_by_side() -> None:
     assert lines[4].split() == ["loaded", "in", "1.2", "s"]
 
 
-def test_what_may_happen_is_said_before_it_does() -> None:
-    pool = PoolUse(
-        name="gpu_limit",
-        needed_bytes=30 * 10**9,
-        limit_bytes=11 * 10**9,
-        limit_now_bytes=9 * 10**9,
-        total_bytes=12 * 10**9,
-        margin_bytes=10**9,
-    )
+def test_what_may_happen_is_said_before_it_does(facts: ModelFacts) -> None:
+    huge = replace(facts, weights=replace(facts.weights, total_bytes=10**11), file_bytes=10**11)
+    verdict = judge(huge, find_profile("mac-mini-m4-16"))
 
-    said = " ".join(dangers("Giant", pool))
+    said = " ".join(dangers("Giant", verdict))
 
-    assert said.startswith("Giant does not fit: it needs 30.0 GB of 12.0 GB, of which models may use 9.0 GB now")
+    assert said.startswith("Giant does not fit. With a context of 4,096 tokens it needs 10")
     assert "unsaved work in them is lost" in said
     assert "the GPU may refuse the work" in said

@@ -146,9 +146,9 @@ def test_engines_go_by_their_names() -> None:
 def test_a_computer_in_one_line(here: Machine) -> None:
     card = Gpu(name="RTX 4070", vendor="nvidia", kind="discrete", memory_total_bytes=12 * 10**9)
 
-    assert machine_line(here) == "Test computer, 16.0 GB of memory, 12.0 GB available now, no GPU"
-    assert machine_line(replace(here, gpus=(card,))).endswith("12.0 GB available now, RTX 4070 with 12.0 GB")
-    assert "of which the GPU may use" in machine_line(find_profile("mac-mini-m4-16"))
+    assert machine_line(here) == "Test computer; 12.0 GB of 16.0 GB of memory available now; no GPU"
+    assert machine_line(replace(here, gpus=(card,))).endswith("available now; RTX 4070 with 12.0 GB")
+    assert "; the GPU may use " in machine_line(find_profile("mac-mini-m4-16"))
 
 
 def test_choices_beyond_the_ordinary_are_named() -> None:

@@ -135,7 +135,22 @@ def test_a_model_that_does_not_fit_is_refused_with_figures_and_loaded_anyway(
 
     assert refused.value.title == "huge does not fit on this computer."
     assert refused.value.details.startswith("needed ")
-    assert anyway.line.startswith("Loading although Snug says no. Needs ")
+    assert anyway.line.startswith("Loading although Snug says no. With a context of 4,096 tokens it needs ")
+
+
+def test_a_context_that_was_asked_for_stays_also_when_it_does_not_fit(
+    make_fit: MakeFit, model_path: Path, here: Machine
+) -> None:
+    small = replace(here, memory_total_bytes=6 * GIGABYTE, memory_available_bytes=5 * GIGABYTE)
+    wish = LoadWish(context_tokens=32_768, kv_type="f16")
+
+    prepared = make_fit(model_path, wish, machine=small).prepare(anyway=True)
+    fitting = make_fit(model_path, wish).prepare(anyway=True)
+
+    assert prepared.settings.context_tokens == fitting.settings.context_tokens == 32_768
+    assert prepared.needed_bytes > 4 * GIGABYTE
+    assert prepared.line.startswith("Loading although Snug says no. With a context of 32,768 tokens it needs ")
+    assert fitting.line.startswith("Fits: ")
 
 
 def test_a_model_of_another_snug_that_is_in_the_way_is_named(
