@@ -109,6 +109,8 @@ class EngineService(QObject):
         self._ticket = 0
         """Counts the models that were wished for; one that arrives with an old number is closed again."""
         self._request: _Request | None = None
+        self._load_wish: InstalledModel | None = None
+        """What `load` is putting into memory, until it is there, fails, or a request takes over."""
         self._pieces = JoinedPieces(lambda: self._lane.post(self._on_pieces_waiting))
         self._since_update = QElapsedTimer()
         self._update_timer = _single_shot(self, self._send_update)
@@ -157,6 +159,7 @@ class EngineService(QObject):
         if self._request is not None or self._is_closed:
             raise EngineBusyError("The model is still busy with another reply.", "Wait for its end, or stop it first.")
         self._idle_timer.stop()
+        self._load_wish = None
         old = self._session
         if old is not None and (old.model != model or not self._is_usable()):
             self._close_session()
@@ -176,6 +179,7 @@ class EngineService(QObject):
         if self._session is not None and self._session.model == model and self._is_usable():
             return
         self._close_session()
+        self._load_wish = model
         self._set_state(Starting())
         ticket = self._ticket
         self._submit(lambda: self._begin_load(model, choices, ticket))
@@ -249,7 +253,7 @@ class EngineService(QObject):
         try:
             self._open(model, choices, ticket).client.start()
         except EngineError as error:
-            self._lane.post(partial(self._on_load_refused, model, ticket, error))
+            self._lane.post(partial(self._on_load_refused, ticket, error))
 
     def _open(self, model: InstalledModel, choices: EngineChoices, ticket: int) -> EngineSession:
         session = self._keeper.open(model, choices, ticket, self._on_event)
@@ -313,11 +317,13 @@ class EngineService(QObject):
         match state:
             case LoadFailed() | Crashed(restarting=False):
                 # Nothing of it is in memory: give the lease back. The next request begins anew.
-                model = self.model
                 self._close_session()
                 self._set_state(state)
-                if isinstance(state, LoadFailed) and self._request is None and model is not None:
-                    self.load_failed.emit(model, state.error)
+                if isinstance(state, LoadFailed):
+                    self._tell_load_failed(state.error)
+            case Ready():
+                self._load_wish = None
+                self._set_state(state)
             case _:
                 self._set_state(state)
 
@@ -357,12 +363,18 @@ class EngineService(QObject):
         self._close_session()
         self._set_state(LoadFailed(error))
 
-    def _on_load_refused(self, model: InstalledModel, ticket: int, error: EngineError) -> None:
+    def _on_load_refused(self, ticket: int, error: EngineError) -> None:
         """A load without a request was refused before it began."""
         if ticket != self._ticket:
             return  # the user has chosen another one meanwhile
         self._on_not_loaded(error)
-        self.load_failed.emit(model, error)
+        self._tell_load_failed(error)
+
+    def _tell_load_failed(self, error: EngineError) -> None:
+        """Only where no request waits: that one tells of its own failure."""
+        model, self._load_wish = self._load_wish, None
+        if model is not None:
+            self.load_failed.emit(model, error)
 
     def _on_begin_broke(self, request: _Request, error: Exception) -> None:
         self._on_not_begun(request, EngineError("The model could not be started.", "Start Snug again."))

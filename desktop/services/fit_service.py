@@ -31,7 +31,7 @@ from engines.fit.values import Running, Verdict
 from engines.hardware.machine import Machine
 from engines.lease import Leases
 from engines.library import InstalledModel
-from engines.memory import Memory
+from engines.memory import Memory, read_memory
 
 logger = logging.getLogger(__name__)
 
@@ -301,7 +301,9 @@ class FitService(QObject):
             self._run(lambda: self._planner.note_reply(usage))
 
 
-def make_planner(profile: Profile, leases: Leases, look: Callable[[], Machine]) -> LoadPlanner:
+def make_planner(
+    profile: Profile, leases: Leases, look: Callable[[], Machine], *, memory_now: Callable[[], Memory] = read_memory
+) -> LoadPlanner:
     """The planner of this profile: its wishes, its book, the computer that `look` sees."""
 
     def make_assessor() -> Assessor:
@@ -310,7 +312,7 @@ def make_planner(profile: Profile, leases: Leases, look: Callable[[], Machine]) 
     def wish_for(path: Path) -> ContextWish:
         return ContextWish(chosen_context(profile, path), profile.settings.context_tokens)
 
-    return LoadPlanner(make_assessor, wish_for, leases)
+    return LoadPlanner(make_assessor, wish_for, leases, memory_now=memory_now)
 
 
 def chosen_context(profile: Profile, path: Path) -> int | None:

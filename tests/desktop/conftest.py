@@ -30,6 +30,7 @@ from engines.hardware.detect import read_machine
 from engines.hardware.machine import Bandwidth, Machine, Processor
 from engines.hardware.profiles import load_profiles
 from engines.lease import Leases
+from engines.memory import Memory, read_memory
 from tests.support import gguf_writer
 
 WAIT_MS = 20_000
@@ -61,6 +62,16 @@ def write_script(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def memory_of(look: Callable[[], Machine]) -> Callable[[], Memory]:
+    """What is free on a computer that was made up."""
+
+    def read() -> Memory:
+        machine = look()
+        return Memory(machine.memory_total_bytes, machine.memory_available_bytes or 0)
+
+    return read if look is not read_machine else read_memory
 
 
 class Workbench:
@@ -142,7 +153,7 @@ def make_workbench(qtbot: Any, write_script: Callable[..., Path]) -> Iterator[Ca
         models = ModelService(profile, notices, background.run)
         leases = Leases(paths.leases_directory, "window")
         held_bytes = partial(held_by_others, leases)
-        planner = make_planner(profile, leases, look)
+        planner = make_planner(profile, leases, look, memory_now=memory_of(look))
         memory = MemoryService(background.run)
         engine = EngineService(leases, plan_load=planner.plan, **engine_options)
         fit = FitService(

@@ -348,3 +348,19 @@ def test_light_and_dark_change_in_the_open_window(make_window: Callable[..., Win
         lightness.append(image.pixelColor(image.width() // 2, image.height() // 2).lightness())
     theme.set_appearance("system")
     assert lightness[0] > 200 > 60 > lightness[1]
+
+
+def test_models_are_reached_from_the_side_bar_and_by_key(make_window: Callable[..., WindowBench]) -> None:
+    bench = make_window()
+    window = bench.window
+    bench.press(Qt.Key.Key_2, CTRL)
+    assert window.page.NAME == "models"
+    assert window.side_bar._pages["models"].isChecked()
+    bench.press(Qt.Key.Key_1, CTRL)
+    assert window.page is window.chat
+    assert not window.side_bar._pages["models"].isChecked()
+    window.side_bar._pages["models"].click()
+    assert window.page.NAME == "models"
+    window.pages["models"].chat_requested.emit()  # type: ignore[attr-defined]
+    assert window.page is window.chat
+    bench.wait(lambda: bench.bench.services.fit.assessment is not None)

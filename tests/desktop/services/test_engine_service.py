@@ -326,6 +326,25 @@ def test_load_before_the_first_message(
     assert [process.pid for process in children()] == [child.pid]
 
 
+def test_load_without_a_request_says_why_it_failed(
+    make_listener: Callable[..., Listener], make_model: Callable[..., InstalledModel]
+) -> None:
+    failed: list[tuple[InstalledModel, EngineError]] = []
+    listener = make_listener(Memory(1 << 30, 1 << 20))
+    listener.service.load_failed.connect(lambda *what: failed.append(what))
+    refused = make_model()
+    listener.service.load(refused, EngineChoices())
+    listener.wait(lambda: bool(failed))
+    assert failed[0][0] == refused
+    assert isinstance(failed[0][1], NotEnoughMemoryError)
+    missing = InstalledModel("gone", refused.path.with_name("gone.toml"), 1000, engine="scripted")
+    listener.service.load(missing, EngineChoices(anyway=True))
+    listener.wait(lambda: len(failed) == 2)
+    assert failed[1][0] == missing
+    listener.wait_for_end(listener.ask(missing, anyway=True))
+    assert len(failed) == 2, "a request tells of its own failure"
+
+
 def test_load_that_was_ejected_at_once_leaves_nothing_behind(
     make_listener: Callable[..., Listener], make_model: Callable[..., InstalledModel]
 ) -> None:

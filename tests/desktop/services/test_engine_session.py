@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from desktop.core.paths import AppPaths
 from desktop.services.engine_session import EngineChoices, EngineSession, SessionKeeper
+from desktop.services.load_planner import LoadPlan
+from engines.base import LoadSettings
 from engines.client_values import Ready, StateChanged
 from engines.errors import NotEnoughMemoryError
 from engines.lease import Leases, read_leases
@@ -73,6 +76,22 @@ def test_only_one_is_open_at_a_time(
     assert [lease.model_name for lease in read_leases(directory)] == [second.model.name]
     keeper.shut(first)
     assert len(read_leases(directory)) == 1, "the first is no longer the one that is open"
+
+
+def test_plan_decides_settings_and_lease(directory: Path, make_model: Callable[[], InstalledModel]) -> None:
+    def plan(model: InstalledModel, settings: LoadSettings, *, anyway: bool = False) -> LoadPlan:
+        if not anyway:
+            raise NotEnoughMemoryError("Too large.", "Choose a smaller one.")
+        return LoadPlan(replace(settings, context_tokens=512), 12_345)
+
+    keeper = SessionKeeper(Leases(directory, "window"), plan_load=plan)
+    with pytest.raises(NotEnoughMemoryError):
+        keeper.open(make_model(), EngineChoices(), 1, lambda *_: None)
+    assert read_leases(directory) == ()
+    session = keeper.open(make_model(), EngineChoices(LoadSettings(threads=1), anyway=True), 1, lambda *_: None)
+    assert [lease.size_bytes for lease in read_leases(directory)] == [12_345]
+    assert session.client._load_message.settings == LoadSettings(context_tokens=512, threads=1)
+    keeper.shut_all()
 
 
 def test_refused_lease_opens_nothing(directory: Path, make_model: Callable[[], InstalledModel]) -> None:

@@ -87,3 +87,21 @@ def test_kind_and_icon_can_change(show: Callable[..., QWidget]) -> None:
     button.set_kind("normal")
     assert button.icon_name() == "stop"
     assert button.grab().toImage().pixelColor(5, 18).name().upper() == LIGHT.surface
+
+
+def test_icon_may_stand_at_the_end(show: Callable[..., QWidget]) -> None:
+    button = Button("Change", icon_name="down", icon_at_end=True)
+    show(button)
+    button.resize(button.sizeHint())
+    picture = button.grab().toImage()
+    middle = button.height() // 2
+
+    def is_drawn(left: int, right: int) -> bool:
+        ground = picture.pixelColor(left, 3)
+        return any(
+            picture.pixelColor(x, y) != ground for x in range(left, right) for y in range(middle - 5, middle + 6)
+        )
+
+    width = button.width()
+    assert is_drawn(width - 30, width - 8)
+    assert not is_drawn(width - 39, width - 33), "the gap between the words and the drawing"

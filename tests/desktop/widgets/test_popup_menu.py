@@ -49,3 +49,15 @@ def test_an_empty_menu_does_not_open(show: Callable[..., QWidget]) -> None:
     menu = PopupMenu(owner)
     menu.open_with((), lambda _: None, QPoint(0, 0))
     assert not menu.isVisible()
+
+
+def test_a_hint_stands_at_the_right_and_a_drawing_has_its_tone(show: Callable[..., QWidget]) -> None:
+    owner = show(QWidget(), 200, 100)
+    menu = PopupMenu(owner)
+    entry = MenuEntry("a", "SmolLM2   98 MB", "verdict-fits", hint="Fits", tone="ok")
+    menu.open_with((entry, MenuEntry("b", "Second")), lambda _: None, QPoint(0, 0))
+    assert menu.labels() == ["SmolLM2   98 MB   Fits", "Second"]
+    picture = menu.actions()[0].icon().pixmap(18, 18).toImage()
+    colours = {picture.pixelColor(x, y).name().upper() for x in range(18) for y in range(18)}
+    menu.close()
+    assert LIGHT.ok in colours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import pytest
 from PySide6.QtWidgets import QFileDialog
 
 from desktop.pages.chat.model_controls import ModelControls
+from desktop.services.engine_session import EngineChoices
+from engines.catalog import load_catalog
 from engines.client_values import Ready, Stopped
+from engines.hardware.machine import Machine
+from engines.library import describe_file
 from engines.registry import demonstration_script
 
 MakePage = Callable[..., Any]
@@ -120,3 +125,38 @@ def test_model_that_was_not_made_for_chat_says_so(make_page: MakePage, gemma3_pa
     bench.send_and_wait("Hello")
     has_template = bench.services.engine.loaded.has_chat_template
     assert ("This model was not made for chat." in bench.bench.titles()) == (not has_template)
+
+
+@pytest.mark.model
+def test_every_file_shows_whether_it_fits(make_page: MakePage, smollm2_path: Path) -> None:
+    bench = make_page(smollm2_path)
+    bench.services.fit.start()
+    bench.wait(lambda: bench.services.fit.assessment is not None)
+    entry = next(entry for entry in controls(bench).entries() if entry.label.startswith("SmolLM2"))
+    assert entry.hint == "Fits"
+    assert bench.page.header.switcher._detail == "Fits, 98 MB on disk"
+
+
+def test_file_that_does_not_fit_now_says_so(
+    make_page: MakePage, computer: Machine, write_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    busy = replace(computer, memory_available_bytes=10**9)
+    bench = make_page(look=lambda: busy)
+    bench.services.models.open_file(write_model(tmp_path / "own.gguf"))
+    bench.services.fit.start()
+    bench.wait(lambda: any(label.startswith("own") for label in labels(bench)))
+    bench.wait(lambda: any(entry.hint for entry in controls(bench).entries()))
+    entry = next(entry for entry in controls(bench).entries() if entry.label.startswith("own"))
+    assert entry.hint == "Not enough free memory now"
+
+
+def test_load_that_nobody_waits_for_tells_of_its_failure(
+    make_page: MakePage, computer: Machine, write_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    small = replace(computer, memory_total_bytes=2 * 10**9, memory_available_bytes=10**9)
+    bench = make_page(look=lambda: small)
+    model = describe_file(write_model(tmp_path / "own.gguf"), load_catalog())
+    bench.services.engine.load(model, EngineChoices())
+    bench.wait(lambda: any("does not fit into this computer's memory" in title for title in bench.bench.titles()))
+    (notice,) = [notice for notice in bench.services.notices.current() if notice.key == "load"]
+    assert [action.label for action in notice.actions] == ["Load anyway"]
