@@ -22,7 +22,7 @@ from desktop.commands.chat_input import COMMANDS, HELP, Command, as_command, rea
 from desktop.commands.chat_record import ChatRecord
 from desktop.commands.chat_session import ChatChoices, ChatSession, describe_usage
 from desktop.commands.exit_codes import ExitCode, exit_code_for
-from desktop.commands.model_fit import AssessorNow, LoadWish, ModelFit, is_judged
+from desktop.commands.model_fit import AssessorNow, ModelFit
 from desktop.commands.terminal import MAXIMUM_PIPED_CHARACTERS, PipedTextTooLongError, Terminal
 from desktop.core.conversations.store import Store
 from desktop.core.errors import StorageError
@@ -35,6 +35,7 @@ from engines.catalog import Catalog, load_catalog
 from engines.errors import EngineError
 from engines.lease import Leases
 from engines.library import InstalledModel, default_model, find_model, installed_models, require_complete
+from engines.load_planning import LoadWish, is_judged
 from engines.registry import ENGINES, engine_info
 
 EXAMPLES = """\

@@ -21,7 +21,6 @@ from desktop.commands.fit_one import show_one
 from desktop.commands.fit_overview import show_overview
 from desktop.commands.fit_subject import find_subject
 from desktop.commands.fit_table import UNLIMITED_WIDTH
-from desktop.commands.model_fit import running_now
 from desktop.commands.terminal import Terminal
 from desktop.core.paths import AppPaths
 from desktop.core.settings import load_settings
@@ -38,6 +37,7 @@ from engines.hardware.machine import Machine
 from engines.hardware.machine_file import load_machine
 from engines.hardware.profiles import find_profile
 from engines.lease import Leases
+from engines.load_planning import running_now
 
 LEAST_WIDTH = 40
 LARGEST_TEXT_WIDTH = 100

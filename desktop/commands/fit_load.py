@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from desktop.commands.chat_engine import EngineChoices, TerminalEngine
 from desktop.commands.fit_report import LoadReport
 from desktop.commands.fit_text import rate
-from desktop.commands.model_fit import ModelFit, shortage_words
+from desktop.commands.model_fit import ModelFit
 from desktop.commands.terminal import Terminal
 from engines.base import ChatMessage, GenerationOptions, LoadSettings, Usage
 from engines.fit.sizes import gigabytes
 from engines.fit.values import Verdict
 from engines.lease import Leases
 from engines.library import InstalledModel
+from engines.load_planning import shortage_words
 
 REPLY_TOKENS = 48
 _PROMPT = (

@@ -12,11 +12,12 @@ from desktop.commands.fit_load import LoadTrial, comparison, dangers, load_and_c
 from desktop.commands.fit_report import LoadReport, status_of
 from desktop.commands.fit_subject import Subject
 from desktop.commands.fit_text import engine_name, machine_line, verdict_block, wrapped
-from desktop.commands.model_fit import AssessorNow, LoadWish, ModelFit, forced, is_judged, refusal
+from desktop.commands.model_fit import AssessorNow, ModelFit
 from engines.errors import EngineError, ModelFileError
 from engines.fit.recommend import Ranked, best_build
 from engines.fit.values import Verdict
 from engines.library import InstalledModel
+from engines.load_planning import LoadWish, forced, is_judged, refusal
 
 _ORDER = ("fits", "less_context", "streams", "unknown", "cannot")
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from desktop.commands.exit_codes import ExitCode
 from desktop.commands.fit_subject import Candidate
-from desktop.commands.model_fit import refusal
 from engines.fit.recommend import Recommendation
 from engines.fit.values import Correction, Running, Verdict, Wish
 from engines.hardware.machine import Machine
+from engines.load_planning import refusal
 
 FORMAT = 1
 

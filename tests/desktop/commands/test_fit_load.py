@@ -8,7 +8,7 @@ import pytest
 
 from desktop.commands.fit_load import LoadTrial, comparison, dangers, load_and_compare
 from desktop.commands.fit_report import LoadReport
-from desktop.commands.model_fit import AssessorNow, LoadWish, ModelFit
+from desktop.commands.model_fit import AssessorNow, ModelFit
 from desktop.commands.terminal import Terminal
 from engines.calibration_book import CalibrationBook
 from engines.catalog import load_catalog
@@ -19,6 +19,7 @@ from engines.fit.verdict import judge
 from engines.hardware.profiles import find_profile
 from engines.lease import Leases, read_leases
 from engines.library import describe_file
+from engines.load_planning import LoadWish
 
 REPORT = LoadReport(
     predicted_memory_bytes=2_000_000_000,

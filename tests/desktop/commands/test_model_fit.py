@@ -9,7 +9,7 @@ import msgspec
 import psutil
 import pytest
 
-from desktop.commands.model_fit import AssessorNow, LoadWish, ModelFit, is_judged, refusal, running_now
+from desktop.commands.model_fit import AssessorNow, ModelFit
 from engines.assessor import Assessor
 from engines.base import LoadedModel, Usage
 from engines.calibration_book import CalibrationBook
@@ -20,6 +20,7 @@ from engines.fit.verdict import judge
 from engines.hardware.machine import Machine
 from engines.lease import Lease, Leases
 from engines.library import describe_file
+from engines.load_planning import LoadWish, is_judged, refusal, running_now
 from engines.memory import estimate_needed_bytes
 from tests.support import gguf_writer
 
@@ -134,7 +135,7 @@ def test_a_model_that_does_not_fit_is_refused_with_figures_and_loaded_anyway(
     anyway = make_fit(huge_model).prepare(anyway=True)
 
     assert refused.value.title == "huge does not fit on this computer."
-    assert refused.value.details.startswith("needed ")
+    assert refused.value.details.startswith("context 4,096 tokens; memory: needed ")
     assert anyway.line.startswith("Loading although Snug says no. With a context of 4,096 tokens it needs ")
 
 
@@ -197,7 +198,7 @@ def test_what_the_engine_refuses_is_refused_for_that(make_fit: MakeFit, tmp_path
     with pytest.raises(UnsupportedModelError) as refused:
         make_fit(path, LoadWish(kv_type="q8_0")).prepare()
 
-    assert refused.value.title == "odd cannot be run here."
+    assert refused.value.title == "odd cannot run here."
     assert "q8_0" in refused.value.advice
 
 
