@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QApplication
 
 import desktop.app
 from desktop.__main__ import main
+from desktop.pages.models.page import ModelsPage
 from desktop.services.background import GuiLane
 
 
@@ -85,6 +86,36 @@ class Hands:
     def do_grab(self, path: str) -> bool:
         QCoreApplication.processEvents()
         return self._app.window.grab().save(path)
+
+    def do_models(self, segment: str = "recommended", machine: str = "", search: str = "") -> None:
+        page = self._models()
+        self._app.window.show_page(page)
+        page.header.search.setText(search)
+        if machine:
+            page.header.machine_chosen.emit(machine)
+        page.header.segments.choose(segment)
+
+    def do_open_row(self, name: str, why: bool = False) -> None:
+        page = self._models()
+        row = next(row for row in map(page.list.row, page.list.shown_ids()) if row.state.name == name)
+        page._on_open(row.state.id, True)
+        page.details.set_explained(why)
+        for _ in range(8):
+            QCoreApplication.processEvents()
+
+    def do_look_models(self) -> dict[str, Any]:
+        page, assessment = self._models(), self._app.fit.assessment
+        rows = [page.list.row(row_id).state for row_id in page.list.shown_ids()]
+        return {
+            "machine": assessment.machine.profile if assessment is not None else None,
+            "settled": assessment is not None and not self._app.fit._is_assessing and not page.list._waiting,
+            "rows": [(row.name, row.kind) for row in rows],
+        }
+
+    def _models(self) -> ModelsPage:
+        page = self._app.window.pages[ModelsPage.NAME]
+        assert isinstance(page, ModelsPage)
+        return page
 
     def do_close(self) -> None:
         self._app.window.close()

@@ -6,6 +6,7 @@ They are kept in `artefacts/screenshots/`, or under the folder that SNUG_ARTEFAC
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,52 @@ def test_window_is_pictured(
     app.do("press", key="Control+K")
     app.do("grab", path=str(pictures / f"drawer-{appearance}-700x800.png"))
     app.do("press", key="Escape")
+    assert app.close() == 0
+
+
+def wait_for_models(app: Any, machine: str, name: str = "") -> list[tuple[str, str]]:
+    """Until the list is judged for this computer; answers names and verdicts."""
+    deadline = time.monotonic() + 60
+    while True:
+        seen = app.do("look_models")
+        rows = [tuple(row) for row in seen["rows"]]
+        if seen["settled"] and seen["machine"] == machine and (not name or name in [row[0] for row in rows]):
+            return rows
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.02)  # another process sends no signal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("appearance", ["light", "dark"])
+def test_models_are_pictured(start_app: Callable[..., Any], pictures: Path, appearance: str) -> None:
+    app = start_app()
+    app.do("set_appearance", appearance=appearance)
+    size = (1280, 800)
+    app.do("resize", width=size[0], height=size[1])
+    app.do("models")
+    here = wait_for_models(app, "")
+    assert here
+    grab(app, pictures / f"models-here-{appearance}-1280x800.png", size)
+    app.do("models", machine="mac-mini-m4-16")
+    rows = wait_for_models(app, "mac-mini-m4-16")
+    assert rows[0][1] == "fits"
+    app.do("open_row", name=rows[0][0])
+    grab(app, pictures / f"models-recommended-{appearance}-1280x800.png", size)
+    app.do("models", segment="all")
+    rows = wait_for_models(app, "mac-mini-m4-16", "DeepSeek V4 Flash (0731)")
+    grab(app, pictures / f"models-all-{appearance}-1280x800.png", size)
+    cannot = next(name for name, kind in rows if kind == "cannot")
+    app.do("open_row", name=cannot, why=True)
+    grab(app, pictures / f"models-why-{appearance}-1280x800.png", size)
+    app.do("models", machine="pc-nvidia-12")
+    rows = wait_for_models(app, "pc-nvidia-12")
+    app.do("open_row", name=rows[0][0])
+    grab(app, pictures / f"models-card-{appearance}-1280x800.png", size)
+    app.do("models", segment="recommended", machine="mac-mini-m4-16")
+    rows = wait_for_models(app, "mac-mini-m4-16")
+    app.do("resize", width=700, height=900)
+    app.do("open_row", name=rows[0][0])
+    grab(app, pictures / f"models-narrow-{appearance}-700x900.png", (700, 900))
     assert app.close() == 0
 
 

@@ -37,7 +37,7 @@ class ModelDetails(QWidget):
     """One for the whole list; the open row borrows it.
 
     Signals: context_changed(tokens) when the slider moved; build_chosen(build id); anyway_requested;
-    folder_requested, file_requested for a model that is not here.
+    folder_requested, file_requested for a model that is not here; explained(QWidget) when the sum was opened.
     """
 
     context_changed = Signal(int)
@@ -45,6 +45,7 @@ class ModelDetails(QWidget):
     anyway_requested = Signal()
     folder_requested = Signal()
     file_requested = Signal()
+    explained = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -129,6 +130,8 @@ class ModelDetails(QWidget):
         self.explain.setVisible(is_explained)
         if had_focus and not is_explained:
             self.question.setFocus()
+        if is_explained:
+            self.explained.emit(self.explain)
 
     @staticmethod
     def _has_focus(widget: QWidget) -> bool:
@@ -150,6 +153,11 @@ class ModelDetails(QWidget):
         versions.addWidget(title)
         versions.addWidget(self.picker)
         versions.addStretch(1)
+        self._left = QWidget()
+        left = QVBoxLayout(self._left)
+        left.setContentsMargins(0, 0, 0, 0)
+        left.setSpacing(14)
+        left.addWidget(self.memory)
         foot = QHBoxLayout()
         foot.setSpacing(12)
         words = QVBoxLayout()
@@ -159,6 +167,8 @@ class ModelDetails(QWidget):
         foot.addLayout(words, 1)
         foot.addWidget(self.anyway)
         foot.addWidget(self.question)
+        left.addLayout(foot)
+        left.addStretch(1)
         self._grid = QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(_BETWEEN_PX)
@@ -167,7 +177,6 @@ class ModelDetails(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(10)
         column.addLayout(self._grid)
-        column.addLayout(foot)
         column.addWidget(self.absent)
         column.addWidget(self.explain)
         self._is_one_column: bool | None = None
@@ -181,9 +190,9 @@ class ModelDetails(QWidget):
         if is_one_column == self._is_one_column:
             return
         self._is_one_column = is_one_column
-        self._grid.removeWidget(self.memory)
+        self._grid.removeWidget(self._left)
         self._grid.removeWidget(self._versions)
-        self._grid.addWidget(self.memory, 0, 0)
+        self._grid.addWidget(self._left, 0, 0)
         self._grid.addWidget(self._versions, 1 if is_one_column else 0, 0 if is_one_column else 1)
         self._grid.setColumnStretch(0, 1)
 

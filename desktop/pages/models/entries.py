@@ -29,12 +29,13 @@ def in_segment(assessment: Assessment, segment_id: str) -> tuple[ModelFit, ...]:
             return tuple(models)
 
 
-def segments(assessment: Assessment) -> tuple[Segment, ...]:
-    """The three ways to look at the list, with counts."""
+def segments(assessment: Assessment | None) -> tuple[Segment, ...]:
+    """The three ways to look at the list, with counts as soon as there is something to count."""
+    installed = len(in_segment(assessment, INSTALLED)) if assessment is not None else None
     return (
         Segment(RECOMMENDED, tr("Recommended")),
-        Segment(INSTALLED, tr("Installed"), len(in_segment(assessment, INSTALLED))),
-        Segment(ALL, tr("All"), len(assessment.models)),
+        Segment(INSTALLED, tr("Installed"), installed),
+        Segment(ALL, tr("All"), len(assessment.models) if assessment is not None else None),
     )
 
 

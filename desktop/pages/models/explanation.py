@@ -73,6 +73,10 @@ def _limits(pool: PoolUse, machine: Machine) -> ExplainSection:
     rows = [ExplainRow(whole, size_words(pool.total_bytes), _sold_as(pool))]
     if pool.margin_bytes:
         rows.append(ExplainRow(tr("Kept free"), size_words(pool.margin_bytes), tr("for the system and for surprises")))
+    taken = pool.total_bytes - pool.margin_bytes - pool.limit_bytes
+    if taken > 0:
+        itself = tr("The driver") if pool.name == "card" else tr("The system itself")
+        rows.append(ExplainRow(itself, size_words(taken), tr("assumed")))
     rows.append(ExplainRow(tr("Snug may use"), size_words(pool.limit_bytes), tr("when nothing but the system runs")))
     if pool.others_bytes:
         note = tr("assumed: nobody looked at that computer") if machine.is_profile else tr("they take this right now")

@@ -86,7 +86,6 @@ class MemoryPanel(QWidget):
         column.addWidget(self.slider)
         column.addSpacing(2)
         column.addWidget(self._saying)
-        column.addStretch(1)
 
     def set_steps(self, steps: Iterable[ContextStep], tokens: int, most_tokens: int | None) -> None:
         """The slider's places, where it stands, and the most that fits."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from PySide6.QtCore import Qt, QUrl, Signal
+from PySide6.QtCore import QEvent, QPoint, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from desktop.pages.base import Page, Services
 from desktop.pages.models.details import ModelDetails
@@ -25,6 +25,8 @@ from desktop.widgets.popup_menu import MenuEntry
 from engines.hardware.machine import Machine
 
 _MOST_WIDTH_PX, _SIDE_PX, _NARROW_SIDE_PX = 968, 28, 16
+_AROUND_PX = 8
+_SHOW_PASSES = 4
 _BUSY_NOTICE = "models-busy"
 _HERE = "here"
 
@@ -55,6 +57,12 @@ class ModelsPage(Page):
         self.details.hide()
         self.problem = ProblemCard()
         self._note = IconLine("info", "")
+        self._to_show: QWidget | None = None
+        """What is to be brought into view as soon as everything has its place."""
+        self._passes_left = 0
+        self._show_timer = QTimer(self)
+        self._show_timer.setSingleShot(True)
+        self._show_timer.timeout.connect(self._bring_into_view)
         self._build()
         self._connect()
         self._show()
@@ -131,6 +139,7 @@ class ModelsPage(Page):
         self.list.action_requested.connect(self._on_action)
         self.details.context_changed.connect(self._on_context)
         self.details.build_chosen.connect(self._on_build)
+        self.details.explained.connect(self._bring_soon)
         self.details.anyway_requested.connect(lambda: self._chat(anyway=True))
         self.details.folder_requested.connect(self._open_folder)
         self.details.file_requested.connect(self.add_file)
@@ -150,13 +159,13 @@ class ModelsPage(Page):
     def _show(self) -> None:
         """Everything that depends on the assessment, the search and the list that is chosen."""
         assessment, error = self.services.fit.assessment, self.services.fit.error
+        self.header.segments.set_segments(segments(assessment))
         self.problem.show_error(error)
         self._note.setVisible(error is None and assessment is not None)
         self.list.setVisible(error is None)
         if assessment is None:
             self.list.show_rows((), tr("Looking at this computer. This takes a moment."))
             return
-        self.header.segments.set_segments(segments(assessment))
         segment = self.header.segments.current()
         models = matching(in_segment(assessment, segment), self.header.search.text())
         if not self._was_opened_by_hand and segment == RECOMMENDED and models and not self.header.search.text():
@@ -237,6 +246,7 @@ class ModelsPage(Page):
             self._open_id = model_id
             self.details.set_explained(False)
             self._show()
+            self._bring_soon(self.list.row(model_id))
         else:
             self._close()
 
@@ -292,6 +302,32 @@ class ModelsPage(Page):
             services.engine.eject()  # it comes back with the context that was chosen
         services.engine.load(file, EngineChoices(services.profile.settings.load_settings(), anyway=anyway))
         self.chat_requested.emit()
+
+    # The scrolled list
+
+    def _bring_soon(self, widget: QWidget | None) -> None:
+        """A row that opens closes another one, perhaps above it: what was asked for must not jump out of sight."""
+        self._to_show = widget
+        self._passes_left = _SHOW_PASSES
+        self._show_timer.start(0)
+
+    def _bring_into_view(self) -> None:
+        """Scrolls no further than needed; what is higher than the window is shown from its top."""
+        widget = self._to_show
+        body = self._scroll.widget()
+        if widget is None or body is None or not widget.isVisibleTo(body):
+            return
+        QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
+        bar, room = self._scroll.verticalScrollBar(), self._scroll.viewport().height()
+        top = widget.mapTo(body, QPoint(0, 0)).y() - _AROUND_PX
+        bottom = top + widget.height() + 2 * _AROUND_PX
+        if bottom > bar.value() + room:
+            bar.setValue(bottom - room)
+        if top < bar.value():
+            bar.setValue(top)
+        self._passes_left -= 1
+        if self._passes_left > 0:  # words that wrap find their heights in more than one round of layouts
+            self._show_timer.start(0)
 
     # What is chosen
 

@@ -94,6 +94,8 @@ def context_saying(sum_: MemorySum, verdict: Verdict, *, in_use: bool = False) -
     if not sum_.fits:
         most = context_words(verdict.largest_context_tokens)
         return Saying(tr("Too much for this computer: {most} is the most that fits.").format(most=most), "no")
+    if sum_.fits_now and not in_use and any(map(_is_past_the_line, sum_.pools)):
+        return Saying(tr("Fits when other apps are closed."), "less")
     if sum_.fits_now or in_use:
         is_halved = verdict.settings.kv_type == "q8_0"
         return Saying(tr("Kept at half the size to make room; answers barely change.") if is_halved else "")
@@ -103,6 +105,11 @@ def context_saying(sum_: MemorySum, verdict: Verdict, *, in_use: bool = False) -
         return Saying(tr("Fits once other apps make room. Right now {most} is the most.").format(most=most), "less")
     words = tr("Fits once other apps make room: {size} more must be free.").format(size=size_words(missing))
     return Saying(words, "less")
+
+
+def _is_past_the_line(pool: PoolUse) -> bool:
+    """Of a described computer it is only assumed what other apps take: they decide nothing, but the bar shows them."""
+    return pool.others_bytes + pool.needed_bytes > pool.total_bytes - pool.margin_bytes
 
 
 # Builds
@@ -168,13 +175,14 @@ def _picture(title: str, pool: PoolUse, parts: MemoryParts, gpu_limit: PoolUse |
     used = pool.others_bytes + pool.needed_bytes
     free = max(0, pool.total_bytes - used)
     excess = max(0, used - pool.total_bytes)
-    blocks = (
+    all_blocks = (
         MemoryPart("other", pool.others_bytes, tr("Other apps")),
         MemoryPart("weights", weights, tr("Weights")),
         MemoryPart("context", context, tr("Context")),
         MemoryPart("buffers", buffers, tr("Buffers")),
     )
-    has_units = any(0 < block.size_bytes < _LEAST_FIGURE_BYTES for block in blocks)
+    has_units = any(0 < block.size_bytes < _LEAST_FIGURE_BYTES for block in all_blocks)
+    blocks = tuple(block for block in all_blocks if block.size_bytes > 0 or block.kind != "other")
     legend = [LegendEntry(block.kind, block.label, _figure(block.size_bytes, has_units)) for block in blocks]
     if excess:
         legend.append(LegendEntry("missing", tr("Missing"), size_words(excess)))

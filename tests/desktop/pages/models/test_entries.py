@@ -50,6 +50,10 @@ def test_all_and_installed(mac: Assessment, with_file: Assessment) -> None:
     ]
 
 
+def test_before_anything_is_judged_there_are_no_counts() -> None:
+    assert [segment.count for segment in segments(None)] == [None, None, None]
+
+
 def test_search_finds_every_word_anywhere(mac: Assessment, with_file: Assessment) -> None:
     models = in_segment(mac, "all")
     assert matching(models, "  ") == models

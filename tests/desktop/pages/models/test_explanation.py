@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from desktop.core.figures import size_words
 from desktop.pages.models.explanation import explanation, source_words
 from desktop.services.assessing import assess, judge_at
@@ -51,6 +53,9 @@ def test_every_limit_is_there_with_what_is_left() -> None:
     memory = told.sections[1]
     assert memory.rows[0].note == "sold as 16 GB"
     assert [row.label for row in memory.rows if row.is_total] == ["Left over"]
+    gigabytes = {row.label: float(row.figure.split()[0]) for row in memory.rows}
+    rest = gigabytes["Memory"] - gigabytes["Kept free"] - gigabytes["The system itself"]
+    assert rest == pytest.approx(gigabytes["Snug may use"], abs=0.15), "the sum adds up"
     assert memory.rows[-1].tone == "ok"
     assert any(row.note.startswith("assumed") for row in memory.rows)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt, QUrl
+from PySide6.QtCore import QPoint, Qt, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from desktop.pages.models.page import ModelsPage
 from desktop.widgets.model_row import ModelRow
@@ -155,6 +155,23 @@ def test_why_not_opens_the_sum(bench: PageBench) -> None:
     assert bench.page.details.explain.explanation().title == f"Why {name} cannot run here"
 
 
+def test_what_was_opened_is_in_sight(bench: PageBench) -> None:
+    bench.choose("all")
+    viewport = bench.page._scroll.viewport()
+
+    def top_of(widget: QWidget) -> int:
+        return widget.mapTo(viewport, QPoint(0, 0)).y()
+
+    for name in (bench.names()[6], bench.names()[2]):
+        row = bench.row(name)
+        row.open_requested.emit(row.state.id, True)
+        bench.wait(lambda: not bench.page._show_timer.isActive())
+        assert 0 <= top_of(row) < viewport.height() - 60
+    bench.page.details.question.click()
+    bench.wait(lambda: not bench.page._show_timer.isActive())
+    assert 0 <= top_of(bench.page.details.explain) < viewport.height() - 60
+
+
 def test_slider_moves_the_bar_and_is_remembered(bench: PageBench) -> None:
     bench.choose("installed")
     row = bench.row("own-0")
@@ -286,7 +303,7 @@ def test_broken_catalogue_stands_in_place_of_the_list(
 
     monkeypatch.setattr("desktop.services.fit_service.load_catalog", load)
     bench = make_models_page()
-    bench.wait(lambda: bench.page.problem.isVisible())
+    bench.wait(bench.page.problem.isVisible)
     assert "models.toml: line 3" in bench.texts()
     assert bench.page.list.isHidden()
     monkeypatch.undo()

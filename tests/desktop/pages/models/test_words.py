@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,8 @@ def test_what_is_said_of_a_context() -> None:
     saying = context_saying(busy, verdict_of(largest_now=0))
     assert saying.words == "Fits once other apps make room: 2.1 GB more must be free."
     assert context_saying(busy, verdict_of(), in_use=True).words == ""
+    assumed = sum_of(replace(pool(others_gb=9), limit_now_bytes=14 * GIGABYTE))
+    assert context_saying(assumed, verdict_of()).words == "Fits when other apps are closed."
     tight = sum_of(pool(total_gb=8))
     saying = context_saying(tight, verdict_of(largest=16384))
     assert (saying.words, saying.tone) == ("Too much for this computer: 16k is the most that fits.", "no")
