@@ -255,7 +255,11 @@ class Engine(ABC):
         The file may be a header followed by a hole of the right length. Raises: ModelFileError,
         UnsupportedModelError, also where this engine cannot plan.
         """
-        raise UnsupportedModelError("This engine cannot plan its memory.", "Use the estimate.", f"{type(self).__name__}: {model_path}, {settings}")
+        raise UnsupportedModelError(
+            "This engine cannot plan its memory.",
+            "Use the estimate.",
+            f"{type(self).__name__}: {model_path}, {settings}",
+        )
 
     @abstractmethod
     def count_tokens(self, text: str) -> int:

@@ -10,6 +10,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engines import dry_run
 from engines.assessor import Assessor
 from engines.base import KvType, LoadedModel, LoadSettings, Usage
 from engines.calibration_book import CalibrationBook
@@ -24,6 +25,8 @@ from engines.library import InstalledModel
 from engines.memory import estimate_needed_bytes
 from engines.registry import engine_info
 
+UNPLANNED_BYTES = 256 * 1024 * 1024
+"""What an engine does not count in its plan: vocabulary, graph, saved states of earlier turns; generously."""
 _JUDGED_FORMATS = ("gguf", "mlx")
 
 
@@ -85,7 +88,7 @@ class LoadPlan:
     needed_bytes: int
     judgement: Judgement | None = None
     """None where the fit does not know this kind of model."""
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -110,7 +113,7 @@ def plan_load(
     try:
         facts = assessor.facts_of_file(model.path)
     except UnsupportedModelError:
-        return estimated_plan(model, wish)  # not covered by the arithmetic: the engine may know it
+        return _planned_by_engine(model, wish)  # not covered by the arithmetic: the engine may know it
     running = running_now(leases)
     verdict = assessor.judge(facts, wish.as_wish(), running)
     if verdict.settings.gpu_layers != 0:
@@ -122,6 +125,19 @@ def plan_load(
     settings = replace(verdict.settings, threads=wish.threads)
     judgement = Judgement(facts, assessor.machine, verdict, assessor.correction(facts), settings)
     return LoadPlan(settings, verdict.placement.main.total_bytes, judgement)
+
+
+def _planned_by_engine(model: InstalledModel, wish: LoadWish) -> LoadPlan:
+    """The need as the engine plans it, where nothing can be computed; by the size of the file where it cannot plan."""
+    plan = estimated_plan(model, wish)
+    try:
+        (answer,) = dry_run.plan(model.engine, model.path, (plan.settings,))
+    except EngineError:
+        return plan  # the load itself will say what is wrong, in full
+    planned = sum(each.weights_bytes + each.context_bytes + each.compute_bytes for each in answer.buffers)
+    if not planned or answer.problem:
+        return plan
+    return replace(plan, needed_bytes=planned + answer.process_bytes + UNPLANNED_BYTES)
 
 
 def estimated_plan(model: InstalledModel, wish: LoadWish) -> LoadPlan:

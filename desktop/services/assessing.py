@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from desktop.services.fit_values import Assessment, BuildFit, MemorySum, ModelFit
-from desktop.services.load_planner import is_judged
 from engines.assessor import Assessor
 from engines.catalog import CatalogBuild
 from engines.errors import EngineError
@@ -18,6 +17,7 @@ from engines.fit import limits, memory
 from engines.fit.recommend import Ranked, best_build
 from engines.fit.values import ModelFacts, PoolUse, Running, Verdict, Wish
 from engines.library import InstalledModel
+from engines.load_planning import is_judged
 from engines.registry import ENGINES
 
 _ORDER = {"fits": 0, "less_context": 1, "streams": 2, "unknown": 3, "cannot": 4}

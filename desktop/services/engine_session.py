@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from desktop.services.load_planner import LoadPlan, estimated_plan
+from desktop.services.load_planner import estimated_plan
 from engines.base import LoadSettings
 from engines.client import EngineClient
 from engines.client_values import ClientEvent
 from engines.lease import HeldLease, Leases
 from engines.library import InstalledModel
+from engines.load_planning import LoadPlan
 
 
 @dataclass(frozen=True, slots=True)

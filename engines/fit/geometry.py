@@ -31,8 +31,23 @@ _LLAMA4_CHUNK_TOKENS = 8192
 _GEMMA3N_LAYERS_WITH_CACHE = 20
 _COMPRESSED_RATIO, _HEAVILY_COMPRESSED_RATIO = 4, 128
 
-NOT_COVERED = frozenset({"minimax-m3", "qwen4exp", "glm5-next", "hy-v4", "hy_v4", "dots3note", "falcon-h1"})
-"""Architectures with caches of their own that these formulas do not describe: for them the engine is asked."""
+_PLAIN = frozenset({
+    # Keys and values on every layer, and nothing else (llama-model.cpp, create_memory).
+    "llama", "mistral3", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "phi2", "phi3", "phimoe", "granite", "granitemoe",
+    "gemma", "smollm3", "olmo", "olmoe", "starcoder2", "stablelm", "internlm2", "minicpm", "command-r", "glm4",
+    "seed_oss", "arcee", "apertus", "ernie4_5", "ernie4_5-moe", "hunyuan-dense", "deepseek", "baichuan", "chatglm",
+})  # fmt: skip
+COVERED = (
+    _PLAIN
+    | _RECURRENT
+    | _HYBRID_BY_INTERVAL
+    | _HYBRID_NEMOTRON
+    | _HYBRID_BY_HEADS
+    | frozenset(_WINDOW_PERIODS)
+    | {"gemma4", "deepseek2", "deepseek32", "glm-dsa", "deepseek4"}
+) - {"qwen4exp"}
+"""Architectures that these formulas describe. Others may have caches of their own (minimax-m3, falcon-h1, glm5-next,
+and whatever is new): for them nothing is computed, and the engine is asked."""
 
 
 def from_metadata(architecture: str, metadata: Mapping[str, Value]) -> Geometry:
@@ -41,8 +56,8 @@ def from_metadata(architecture: str, metadata: Mapping[str, Value]) -> Geometry:
     `vocabulary` may stand beside them; a header's caller puts it there. Raises: UnsupportedModelError when a key
     that everything depends on is missing or is no sensible number, or the architecture is not covered.
     """
-    if architecture in NOT_COVERED:
-        raise _not_covered(architecture, "it has caches of its own kind")
+    if architecture not in COVERED:
+        raise _not_covered(architecture, "its caches are not known to the arithmetic")
     return _Shape(architecture, metadata).geometry()
 
 

@@ -262,6 +262,8 @@ class Verdict:
     """Whole sentences, the most important first."""
     device: str = ""
     """"CPU", the GPU's name, or both: "RTX 4070 and CPU"."""
+    is_refused: bool = False
+    """Cannot run whatever the memory: no engine knows it, or it takes no such settings."""
 
     @property
     def margin_bytes(self) -> int:

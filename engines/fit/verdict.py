@@ -56,7 +56,7 @@ def judge(
     refused = [memory.refusal(facts.geometry, base.kv_type, base.flash_attention) for base in bases]
     reason = facts.unsupported or support.why_unsupported(facts, bases[0]) or (refused[0] if all(refused) else "")
     if reason:
-        return judging.cannot(bases[0], (reason,))
+        return replace(judging.cannot(bases[0], (reason,)), is_refused=True)
     tried = []
     for base in (base for base, why in zip(bases, refused, strict=True) if not why):
         for way in judging.ways(base):

@@ -19,7 +19,6 @@ from desktop.pages.models.words import (
     tr,
 )
 from desktop.services.fit_values import BuildFit, MemorySum, ModelFit
-from desktop.services.load_planner import is_refused
 from desktop.widgets.build_picker import BuildChoice, BuildPicker
 from desktop.widgets.buttons import Button
 from desktop.widgets.explain_panel import ExplainPanel
@@ -121,7 +120,7 @@ class ModelDetails(QWidget):
         self._source.set_text(source_words(fit, sum_.placement.main.source, machine))
         self.question.setText(tr("Why not?") if is_cannot else tr("How is this calculated?"))
         may_force = fit.installed is not None and fit.installed.is_complete and not machine.is_profile
-        self.anyway.setVisible(may_force and (is_cannot or not sum_.fits) and not is_refused(verdict))
+        self.anyway.setVisible(may_force and (is_cannot or not sum_.fits) and not verdict.is_refused)
         self.explain.set_explanation(explanation(fit, verdict, sum_, machine, model.name))
 
     def set_explained(self, is_explained: bool) -> None:

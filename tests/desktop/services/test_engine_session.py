@@ -12,12 +12,12 @@ import pytest
 
 from desktop.core.paths import AppPaths
 from desktop.services.engine_session import EngineChoices, EngineSession, SessionKeeper
-from desktop.services.load_planner import LoadPlan
 from engines.base import LoadSettings
 from engines.client_values import Ready, StateChanged
 from engines.errors import NotEnoughMemoryError
 from engines.lease import Leases, read_leases
 from engines.library import InstalledModel
+from engines.load_planning import LoadPlan
 from engines.memory import Memory
 
 

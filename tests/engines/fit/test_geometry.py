@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from engines.errors import UnsupportedModelError
-from engines.fit.geometry import NOT_COVERED, from_metadata
+from engines.fit.geometry import COVERED, from_metadata
 from engines.fit.values import CachePart
 from engines.formats.gguf import ArrayLength, Value
 
@@ -142,8 +142,9 @@ def test_a_missing_key_is_said_and_never_guessed(key: str) -> None:
     assert key in caught.value.details
 
 
-@pytest.mark.parametrize("architecture", sorted(NOT_COVERED))
+@pytest.mark.parametrize("architecture", ["minimax-m3", "qwen4exp", "glm5-next", "falcon-h1", "of_tomorrow", ""])
 def test_architectures_with_caches_of_their_own_are_left_to_the_engine(architecture: str) -> None:
+    assert architecture not in COVERED
     with pytest.raises(UnsupportedModelError):
         from_metadata(architecture, DENSE)
 

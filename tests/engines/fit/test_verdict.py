@@ -105,6 +105,7 @@ def test_a_refused_combination_is_refused_with_the_reason() -> None:
     assert verdict.kind == "cannot" and "f16" in verdict.reasons[0]
     verdict = judge(NINE, MAC, Wish(kv_type="q8_0", flash_attention=False))
     assert verdict.kind == "cannot" and "flash attention" in verdict.reasons[0]
+    assert verdict.is_refused and not judge(FLASH, MAC).is_refused
 
 
 def test_the_second_copy_of_weights_is_given_up_before_the_model_is() -> None:

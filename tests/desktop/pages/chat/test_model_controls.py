@@ -157,6 +157,6 @@ def test_load_that_nobody_waits_for_tells_of_its_failure(
     bench = make_page(look=lambda: small)
     model = describe_file(write_model(tmp_path / "own.gguf"), load_catalog())
     bench.services.engine.load(model, EngineChoices())
-    bench.wait(lambda: any("does not fit into this computer's memory" in title for title in bench.bench.titles()))
+    bench.wait(lambda: any("does not fit on this computer" in title for title in bench.bench.titles()))
     (notice,) = [notice for notice in bench.services.notices.current() if notice.key == "load"]
     assert [action.label for action in notice.actions] == ["Load anyway"]
