@@ -26,12 +26,13 @@ from desktop.commands.model_fit import AssessorNow, ModelFit
 from desktop.commands.terminal import MAXIMUM_PIPED_CHARACTERS, PipedTextTooLongError, Terminal
 from desktop.core.conversations.store import Store
 from desktop.core.errors import StorageError
+from desktop.core.known_models import load_known_models
 from desktop.core.logs import engine_log_path
 from desktop.core.paths import AppPaths
 from desktop.core.settings import Settings, load_settings, load_state
 from engines.base import GenerationOptions, KvType
 from engines.calibration_book import CalibrationBook
-from engines.catalog import Catalog, load_catalog
+from engines.catalog import Catalog
 from engines.errors import EngineError
 from engines.lease import Leases
 from engines.library import InstalledModel, default_model, find_model, installed_models, require_complete
@@ -107,7 +108,9 @@ def open_chat(arguments: argparse.Namespace, paths: AppPaths, terminal: Terminal
             "There is nothing to answer: standard input is empty.", 'Give a prompt, for example: snug chat "Hello"'
         )
         return ExitCode.USAGE
-    catalog = load_catalog()
+    catalog, problems = load_known_models(paths)
+    for problem in problems:
+        terminal.say(problem)
     model = _choose_model(arguments, paths, catalog)
     paths.ensure()
     keep = is_conversation if arguments.save is None else bool(arguments.save)

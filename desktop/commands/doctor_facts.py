@@ -22,11 +22,12 @@ from pathlib import Path
 from desktop.commands.display import missing_display
 from desktop.commands.processor import Processor, read_processor
 from desktop.commands.terminal import Terminal
+from desktop.core.known_models import load_known_models
 from desktop.core.paths import AppPaths
 from desktop.core.settings import load_settings
 from desktop.core.version import snug_version
 from engines.base import Device, EngineVersions
-from engines.catalog import Catalog, load_catalog
+from engines.catalog import Catalog
 from engines.client import engine_command
 from engines.diagnosis import diagnose
 from engines.errors import EngineError, EngineStartError, from_code
@@ -150,7 +151,7 @@ def collect(paths: AppPaths, environment: Mapping[str, str], terminal: Terminal)
     """Looks at everything; takes about as long as an engine process takes to start."""
     settings, settings_problems = load_settings(paths.settings_path)
     paths = paths.with_models_directory(settings.models_directory)
-    catalog, catalog_problem = _read_catalog()
+    catalog, catalog_problem = _read_catalog(paths)
     engines = tuple(_engine_fact(info.id) for info in ENGINES)
     process = ask_engine_process()
     starter = find_starter(catalog)
@@ -239,9 +240,10 @@ def _diagnosis(ended: ProcessEnded) -> EngineError:
     )
 
 
-def _read_catalog() -> tuple[Catalog, str]:
+def _read_catalog(paths: AppPaths) -> tuple[Catalog, str]:
     try:
-        return load_catalog(), ""
+        catalog, problems = load_known_models(paths)
+        return catalog, " ".join(problems)
     except EngineError as error:
         return Catalog(), str(error)
 

@@ -22,13 +22,12 @@ from desktop.commands.fit_overview import show_overview
 from desktop.commands.fit_subject import find_subject
 from desktop.commands.fit_table import UNLIMITED_WIDTH
 from desktop.commands.terminal import Terminal
+from desktop.core.known_models import load_known_models
 from desktop.core.paths import AppPaths
 from desktop.core.settings import load_settings
 from engines.assessor import Assessor
 from engines.base import KvType
 from engines.calibration_book import CalibrationBook
-from engines.catalog import load_catalog
-from engines.catalog_files import load_with_own
 from engines.errors import EngineError
 from engines.fit.values import ALONE, Wish
 from engines.hardware.bandwidth import measure_memory
@@ -151,7 +150,7 @@ def _mistake(arguments: argparse.Namespace) -> str:
 def _call(
     arguments: argparse.Namespace, paths: AppPaths, terminal: Terminal, book: CalibrationBook, folder: Path
 ) -> FitCall:
-    catalog, problems = load_with_own(load_catalog(), paths.data_directory)
+    catalog, problems = load_known_models(paths)
     for problem in problems:
         terminal.say(problem)
     machine = _with_speed(_machine_for(arguments.machine, paths.models_directory), book, terminal)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
+from desktop.core.known_models import load_known_models
 from desktop.services.assessing import assess, judge_at, most_context
 from desktop.services.background import RunInBackground
 from desktop.services.engine_service import EngineService
@@ -24,10 +25,10 @@ from desktop.services.profile import Profile
 from engines.assessor import Assessor
 from engines.base import LoadedModel, Usage
 from engines.calibration_book import CalibrationBook
-from engines.catalog import load_catalog
 from engines.client_values import ClientState, Ready
 from engines.errors import EngineError
 from engines.fit.values import Running, Verdict
+from engines.hardware.bandwidth import measure_memory
 from engines.hardware.machine import Machine
 from engines.lease import Leases
 from engines.library import InstalledModel
@@ -307,12 +308,24 @@ def make_planner(
     """The planner of this profile: its wishes, its book, the computer that `look` sees."""
 
     def make_assessor() -> Assessor:
-        return Assessor(load_catalog(), look(), CalibrationBook.load(profile.paths.calibration_path))
+        book = CalibrationBook.load(profile.paths.calibration_path)
+        machine = look()
+        if book.wants_bandwidth(machine):
+            _note_bandwidth(book, machine)
+        return Assessor(load_known_models(profile.paths)[0], book.with_measured(machine), book)
 
     def wish_for(path: Path) -> ContextWish:
         return ContextWish(chosen_context(profile, path), profile.settings.context_tokens)
 
     return LoadPlanner(make_assessor, wish_for, leases, memory_now=memory_now)
+
+
+def _note_bandwidth(book: CalibrationBook, machine: Machine) -> None:
+    """Without it no speed can be said: measured in half a second where no table knows it, and kept."""
+    try:
+        book.note_bandwidth(machine, measure_memory())
+    except EngineError as error:
+        logger.info("memory bandwidth could not be measured: %s", error)
 
 
 def chosen_context(profile: Profile, path: Path) -> int | None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
+from desktop.core.known_models import load_known_models
+from desktop.core.paths import AppPaths
 from desktop.services.background import RunInBackground
 from desktop.services.notices import Notices
 from desktop.services.profile import Profile
-from engines.catalog import load_catalog
 from engines.errors import EngineError, ModelFileError
 from engines.library import InstalledModel, default_model, describe_file, installed_models, require_complete
 
@@ -20,6 +21,8 @@ from engines.library import InstalledModel, default_model, describe_file, instal
 class _Found:
     models: tuple[InstalledModel, ...]
     default: InstalledModel | None
+    problems: tuple[str, ...]
+    """Entries of the user's own lists that were left out, in words."""
 
 
 class ModelService(QObject):
@@ -67,11 +70,11 @@ class ModelService(QObject):
 
     def refresh(self) -> None:
         """Looks at the disk again."""
-        models_directory = self._profile.paths.models_directory
+        paths = self._profile.paths
         state = self._profile.state
         last_used = Path(state.last_model_path) if state.last_model_path else None
         recent = tuple(Path(path) for path in state.recent_models)
-        self._run(lambda: _look(models_directory, last_used, recent), self._on_found, self._on_not_found)
+        self._run(lambda: _look(paths, last_used, recent), self._on_found, self._on_not_found)
 
     def choose(self, model: InstalledModel) -> None:
         """Lets this model answer from now on."""
@@ -93,9 +96,14 @@ class ModelService(QObject):
                 self.models_changed.emit(self._models)
             self.choose(model)
 
-        self._run(lambda: describe_file(path, load_catalog()), on_done, self._on_error)
+        paths = self._profile.paths
+        self._run(lambda: describe_file(path, load_known_models(paths)[0]), on_done, self._on_error)
 
     def _on_found(self, found: _Found) -> None:
+        if found.problems:
+            self._notices.show_warning(
+                "Not every entry of your own list of models could be used.", " ".join(found.problems), key="catalogue"
+            )
         self._models = found.models
         self.models_changed.emit(found.models)
         still_there = self._current is not None and self._current in found.models
@@ -124,8 +132,9 @@ class ModelService(QObject):
             call()
 
 
-def _look(models_directory: Path, last_used: Path | None, recent: tuple[Path, ...]) -> _Found:
-    catalog = load_catalog()
+def _look(paths: AppPaths, last_used: Path | None, recent: tuple[Path, ...]) -> _Found:
+    catalog, problems = load_known_models(paths)
+    models_directory = paths.models_directory
     models = list(installed_models(catalog, models_directory))
     known = {model.path for model in models}
     for path in recent:
@@ -135,4 +144,4 @@ def _look(models_directory: Path, last_used: Path | None, recent: tuple[Path, ..
         default = default_model(catalog, models_directory, last_used)
     except ModelFileError:
         default = None  # no model yet: the chat page says so
-    return _Found(tuple(models), default)
+    return _Found(tuple(models), default, problems)

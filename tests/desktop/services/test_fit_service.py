@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from desktop.core.known_models import load_known_models
+from desktop.core.paths import AppPaths
 from desktop.services.fit_service import MOVED_BYTES, FitService, chosen_context
 from desktop.services.fit_values import Assessment
 from engines.calibration_book import CalibrationBook
@@ -129,12 +131,12 @@ def test_broken_catalogue_is_an_error_and_can_be_tried_again(
 ) -> None:
     broken = True
 
-    def load(path: Path | None = None) -> object:
+    def load(paths: AppPaths) -> object:
         if broken:
             raise CatalogError("Snug's list of models has a mistake in it.", "models.toml: line 3")
-        return load_catalog(path)
+        return load_known_models(paths)
 
-    monkeypatch.setattr("desktop.services.fit_service.load_catalog", load)
+    monkeypatch.setattr("desktop.services.fit_service.load_known_models", load)
     fits = Fits(make_workbench(look=lambda: computer))
     fits.service.start()
     fits.bench.wait(lambda: bool(fits.errors))

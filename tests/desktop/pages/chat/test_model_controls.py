@@ -145,7 +145,7 @@ def test_file_that_does_not_fit_now_says_so(
     bench.services.models.open_file(write_model(tmp_path / "own.gguf"))
     bench.services.fit.start()
     bench.wait(lambda: any(label.startswith("own") for label in labels(bench)))
-    bench.wait(lambda: any(entry.hint for entry in controls(bench).entries()))
+    bench.wait(lambda: any(entry.hint for entry in controls(bench).entries() if entry.label.startswith("own")))
     entry = next(entry for entry in controls(bench).entries() if entry.label.startswith("own"))
     assert entry.hint == "Not enough free memory now"
 
