@@ -126,11 +126,10 @@ def _place(entry: Ranked) -> tuple[int, int, float]:
 def _reason(choice: Ranked, ranked: Sequence[Ranked]) -> str:
     verdict = choice.verdict
     assert verdict is not None and verdict.decode is not None
-    words = words_per_second(verdict.decode.likely)
     needed = max(pool.needed_bytes for pool in verdict.pools)
     sentence = (
         f"The strongest model that fits with room for {verdict.context_tokens:,} tokens: it needs {gigabytes(needed)} "
-        f"of memory and writes about {words:.0f} words a second, faster than people read."
+        f"of memory and writes {_words(verdict.decode.likely)}, faster than people read."
     )
     stronger = [
         entry
@@ -154,4 +153,12 @@ def _objection(entry: Ranked) -> str:
         return f"fits only with {verdict.largest_context_tokens:,} tokens of context"
     if (entry.build.bits or 0) < LEAST_BITS:
         return "fits only with weights of less than four bits"
-    return f"would write only about {words_per_second(verdict.decode.likely):.0f} words a second"
+    return f"would write only {_words(verdict.decode.likely)}"
+
+
+def _words(tokens_per_second: float) -> str:
+    """The speed in words: "about 13 words a second"."""
+    words = words_per_second(tokens_per_second)
+    if words < 1:
+        return "less than one word a second"
+    return f"about {words:.0f} word{'' if round(words) == 1 else 's'} a second"

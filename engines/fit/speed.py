@@ -328,7 +328,8 @@ def _prefill_rates(
         if processor is None or cores is None:
             return None
         low, likely, high = (rate * cores for rate in _CPU_PREFILL)
-        return processor, (low, likely, high), f"{cores} cores, public measurements of seven processors"
+        plural = "" if cores == 1 else "s"
+        return processor, (low, likely, high), f"{cores} core{plural}, public measurements of seven processors"
     reader = _gpu_reader(facts, machine, device)
     gpu = machine.unified_gpu if device == "unified" else machine.card
     is_split = settings.expert_layers_on_cpu > 0 or 0 <= settings.gpu_layers <= facts.geometry.layers
