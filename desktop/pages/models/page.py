@@ -45,6 +45,7 @@ class ModelsPage(Page):
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(services, parent)
+        self._is_shown = False
         self._open_id = ""
         self._was_opened_by_hand = False
         self._builds: dict[str, str] = {}
@@ -65,13 +66,19 @@ class ModelsPage(Page):
         self._show_timer.timeout.connect(self._bring_into_view)
         self._build()
         self._connect()
-        self._show()
+        self.header.segments.set_segments(segments(None))
 
     # What the window asks
 
     def shown(self) -> None:
+        self._is_shown = True
+        self._show_machines()
+        self._show()
         self.services.fit.start()
         self.header.search.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def hidden(self) -> None:
+        self._is_shown = False
 
     def take_notices(self, notices: QWidget) -> None:
         self._notice_slot.addWidget(notices)
@@ -158,6 +165,8 @@ class ModelsPage(Page):
 
     def _show(self) -> None:
         """Everything that depends on the assessment, the search and the list that is chosen."""
+        if not self._is_shown:
+            return  # nobody looks: no rows are made, and no engine is asked
         assessment, error = self.services.fit.assessment, self.services.fit.error
         self.header.segments.set_segments(segments(assessment))
         self.problem.show_error(error)

@@ -14,6 +14,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
+from desktop.core.paths import AppPaths
 from desktop.pages.models.page import ModelsPage
 from desktop.widgets.model_row import ModelRow
 from desktop.widgets.text import Text
@@ -98,6 +99,24 @@ def test_recommendation_stands_on_top_and_is_open(bench: PageBench) -> None:
     assert bench.open_names() == [recommended.name]
     assert bench.row(recommended.name).state.reason == assessment.reason
     assert bench.page.header.machine_name() == "Test computer, 16 GB"
+
+
+def test_nothing_is_made_while_nobody_looks(make_workbench: Callable[..., Any], computer: Machine, qtbot: Any) -> None:
+    services = make_workbench(None, look=lambda: computer).services
+    page = ModelsPage(services)
+    qtbot.addWidget(page)
+    with qtbot.waitSignal(services.fit.assessed):
+        services.fit.start()
+    assert page.list.shown_ids() == []
+    page.shown()
+    assert page.list.shown_ids()
+    before = page.list.row(page.list.shown_ids()[0])
+    assert before is not None
+    state = before.state
+    page.hidden()
+    with qtbot.waitSignal(services.fit.assessed):
+        services.fit.choose_machine("mac-mini-m4-16")
+    assert before.state == state
 
 
 def test_lists_have_their_counts(bench: PageBench) -> None:
@@ -298,10 +317,10 @@ def test_without_a_model_the_list_says_what_to_do(make_models_page: Callable[...
 def test_broken_catalogue_stands_in_place_of_the_list(
     make_models_page: Callable[..., PageBench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(path: Path | None = None) -> None:
+    def load(paths: AppPaths) -> None:
         raise CatalogError("Snug's list of models has a mistake in it.", "models.toml: line 3")
 
-    monkeypatch.setattr("desktop.services.fit_service.load_catalog", load)
+    monkeypatch.setattr("desktop.services.fit_service.load_known_models", load)
     bench = make_models_page()
     bench.wait(bench.page.problem.isVisible)
     assert "models.toml: line 3" in bench.texts()
