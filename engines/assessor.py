@@ -52,10 +52,9 @@ class Assessor:
     def for_machine(self, machine: Machine) -> Assessor:
         """The same for another machine, or for the same one as it is now."""
         other = Assessor(self.catalog, machine, self.book)
-        with self._lock:
-            other._files = dict(self._files)
-            if not machine.is_profile and not self.machine.is_profile:
-                other._anchors = dict(self._anchors)
+        other._lock, other._files = self._lock, self._files  # what one of them reads, both know
+        if not machine.is_profile and not self.machine.is_profile:
+            other._anchors = self._anchors
         return other
 
     def facts_of_file(self, path: Path) -> ModelFacts:

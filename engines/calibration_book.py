@@ -54,6 +54,7 @@ class CalibrationBook:
         self.problem = ""
         """What is wrong with the file, as a sentence for people; empty when nothing is."""
         self._clock = clock
+        self._versions: dict[str, str | None] = {}
 
     @classmethod
     def load(cls, path: Path) -> CalibrationBook:
@@ -77,8 +78,18 @@ class CalibrationBook:
     def correction_for(self, facts: ModelFacts, machine: Machine, settings: LoadSettings | None = None) -> Correction:
         """What was learned for this build on this computer; neutral where nothing was. See `calibration.correction`."""
         return calibration.correction(
-            self.records, facts, machine, library_version=_version_of(facts.engine), settings=settings
+            self.records, facts, machine, library_version=self._version_of(facts.engine), settings=settings
         )
+
+    def _version_of(self, engine_id: str) -> str | None:
+        """The installed version of an engine's library; None for an engine that this version of Snug lacks.
+
+        Looked up once: it costs milliseconds, and a slider asks on every move.
+        """
+        if engine_id not in self._versions:
+            infos = (info for info in ENGINES if info.id == engine_id)
+            self._versions[engine_id] = next((library_version(info) for info in infos), None)
+        return self._versions[engine_id]
 
     def note_load(
         self,
@@ -101,7 +112,7 @@ class CalibrationBook:
             settings,
             load_id=load_id,
             at=self._clock(),
-            library_version=_version_of(facts.engine),
+            library_version=self._version_of(facts.engine),
             predicted=predicted,
             measured_bytes=measured_bytes,
             context_tokens=context_tokens,
@@ -129,7 +140,7 @@ class CalibrationBook:
             machine,
             settings,
             at=self._clock(),
-            library_version=_version_of(facts.engine),
+            library_version=self._version_of(facts.engine),
             usage=usage,
             decode=decode,
             prefill=prefill,
@@ -198,11 +209,6 @@ class CalibrationBook:
         if sentence != self.problem:  # once, not with every reply
             logger.info("%s %s", sentence, reason)
         self.problem = sentence
-
-
-def _version_of(engine_id: str) -> str | None:
-    """The installed version of an engine's library; None for an engine that this version of Snug lacks."""
-    return next((library_version(info) for info in ENGINES if info.id == engine_id), None)
 
 
 def _encoded(records: Records) -> bytes:

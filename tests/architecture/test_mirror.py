@@ -16,6 +16,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
 
 TESTS_OF_MORE_THAN_ONE_MODULE = {
     "tests/engines/backends/test_contract.py": "one suite that every engine passes",
+    "tests/engines/fit/test_never_wrong.py": "the promise that all of the fit's modules keep together",
 }
 FOLDERS_WITHOUT_A_TWIN = ("tests/architecture/", "tests/end_to_end/", "tests/benchmarks/")
 

@@ -7,7 +7,17 @@ import msgspec
 import pytest
 
 from engines import protocol
-from engines.base import ChatMessage, Device, EngineVersions, GenerationOptions, LoadedModel, LoadSettings, Usage
+from engines.base import (
+    BufferUse,
+    ChatMessage,
+    Device,
+    DryRun,
+    EngineVersions,
+    GenerationOptions,
+    LoadedModel,
+    LoadSettings,
+    Usage,
+)
 from engines.protocol import (
     FromEngine,
     Generate,
@@ -42,6 +52,11 @@ VALUES: dict[object, object] = {
     str: ODD_TEXT,
     float: 0.25,
     LoadSettings: LoadSettings(context_tokens=5),
+    tuple[LoadSettings, ...]: (LoadSettings(), LoadSettings(kv_type="q8_0", flash_attention=True, repack=False)),
+    tuple[DryRun, ...]: (
+        DryRun(LoadSettings(), 512, (BufferUse("CPU", True, 1, 2, 3),), 4, 5, "breakdown"),
+        DryRun(LoadSettings(), 0, (), 0, 5, "log", problem=ODD_TEXT),
+    ),
     tuple[ChatMessage, ...]: (ChatMessage("system", ODD_TEXT), ChatMessage("assistant", "", thinking="t")),
     GenerationOptions: GenerationOptions(stop=("a", "b"), seed=1, thinking=False),
     EngineVersions: EngineVersions("e", "3", {"library": "1"}),
@@ -143,8 +158,18 @@ def test_the_version_is_raised_with_the_messages():
     messages = {cls.__struct_config__.tag: [field.name for field in msgspec.structs.fields(cls)] for cls in CLASSES}
     values = {
         cls.__name__: [field.name for field in dataclasses.fields(cls)]
-        for cls in (ChatMessage, Device, EngineVersions, GenerationOptions, LoadedModel, LoadSettings, Usage)
+        for cls in (
+            BufferUse,
+            ChatMessage,
+            Device,
+            DryRun,
+            EngineVersions,
+            GenerationOptions,
+            LoadedModel,
+            LoadSettings,
+            Usage,
+        )
     }
     words = repr(sorted(messages.items()) + sorted(values.items()))
     fingerprint = hashlib.sha256(words.encode()).hexdigest()[:12]
-    assert (protocol.PROTOCOL_VERSION, fingerprint) == (2, "4a1d36a55d9d")
+    assert (protocol.PROTOCOL_VERSION, fingerprint) == (3, "8f3e3b0a9865")
