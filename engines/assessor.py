@@ -8,7 +8,6 @@ and `refine` starts an engine process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,7 +76,12 @@ class Assessor:
 
     def _read(self, path: Path) -> ModelFacts:
         if path.is_dir():
-            return mlx.facts(read_folder(path))
+            facts = mlx.facts(read_folder(path))
+            if facts.unsupported or facts.engine in _engines():
+                return facts
+            return replace(
+                facts, unsupported=f"This version of Snug has no engine for {_name_of(facts.engine)} models."
+            )
         headers = gguf.read_headers(path)
         entry = self.catalog.owner_of(path.name)
         facts = from_gguf(headers, entry[0].name if entry is not None else "")
@@ -93,7 +97,7 @@ class Assessor:
             return None
         if facts is None:
             return None
-        engines = {info.id for info in ENGINES}
+        engines = _engines()
         if facts.unsupported and build.alternative is not None:
             return replace(facts, unsupported=f"{facts.unsupported} {build.alternative} works instead.")
         if facts.unsupported or build.engine in engines:
@@ -134,7 +138,10 @@ class Assessor:
 
     def _plan(self, path: Path, facts: ModelFacts, settings: LoadSettings) -> DryRunAnchors | None:
         trained = facts.geometry.trained_context_tokens or 131072
-        low = min(verdicts.SMALLEST_CONTEXT_TOKENS, trained)
+        # Above the widest window caches grow along a straight line, which is what lies between two plans.
+        windows = (part.window_tokens or 0 for part in facts.geometry.caches)
+        bend = memory.rounded_context(max(windows, default=0) + settings.batch_tokens)
+        low = min(max(verdicts.SMALLEST_CONTEXT_TOKENS, bend), trained)
         high = max(low, trained)
         wanted = tuple(replace(settings, context_tokens=context) for context in (low, high))
         plans = dry_run.plan(facts.engine, path, wanted)
@@ -183,8 +190,15 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _no_engine(engine: str, model: CatalogModel, engines: Sequence[str] | set[str]) -> str:
+def _engines() -> frozenset[str]:
+    return frozenset(info.id for info in ENGINES)
+
+
+def _name_of(engine: str) -> str:
+    return {"mlx": "MLX"}.get(engine, engine)
+
+
+def _no_engine(engine: str, model: CatalogModel, engines: frozenset[str]) -> str:
     other = next((build for build in model.build if build.engine in engines and not build.unsupported), None)
-    name = {"mlx": "MLX"}.get(engine, engine)
-    sentence = f"This version of Snug has no engine for {name} models yet."
+    sentence = f"This version of Snug has no engine for {_name_of(engine)} models yet."
     return f"{sentence} The {other.quantization} build of {model.name} works." if other is not None else sentence

@@ -87,6 +87,7 @@ def read_cgroup(
 ) -> CgroupMemory | None:
     """The tightest limit from this process's group up to the root, of either cgroup version; None without a limit."""
     tightest: CgroupMemory | None = None
+    smallest_bytes = _NO_LIMIT_BYTES
     for line in _read(group_file).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers == "":
@@ -96,9 +97,19 @@ def read_cgroup(
             found = _walk(root / "memory", path, names)
         else:
             continue
-        if found is not None and (tightest is None or found.available_bytes < tightest.available_bytes):
+        if found is None:
+            continue
+        smallest_bytes = min(smallest_bytes, found.limit_bytes)
+        if tightest is None or found.available_bytes < tightest.available_bytes:
             tightest = found
-    return tightest
+    return _within(smallest_bytes, tightest)
+
+
+def _within(smallest_bytes: int, tightest: CgroupMemory | None) -> CgroupMemory | None:
+    """The smallest limit on the way to the root, with what the tightest group leaves: they may be different groups."""
+    if tightest is None:
+        return None
+    return CgroupMemory(smallest_bytes, max(0, smallest_bytes - tightest.available_bytes))
 
 
 def _walk(root: Path, path: str, names: tuple[str, str, str]) -> CgroupMemory | None:
@@ -107,15 +118,17 @@ def _walk(root: Path, path: str, names: tuple[str, str, str]) -> CgroupMemory | 
     if not (folder / used_name).exists():
         folder = root  # inside a container the group's own path is not mounted
     tightest: CgroupMemory | None = None
+    smallest_bytes = _NO_LIMIT_BYTES
     while True:
         limit, used = _read_int(folder / limit_name), _read_int(folder / used_name)
         if limit is not None and used is not None and 0 < limit < _NO_LIMIT_BYTES:
             reclaimable = _read_statistic(folder / "memory.stat", reclaimable_name)
             found = CgroupMemory(limit_bytes=limit, used_bytes=max(0, used - reclaimable))
+            smallest_bytes = min(smallest_bytes, limit)
             if tightest is None or found.available_bytes < tightest.available_bytes:
                 tightest = found
         if folder == root:
-            return tightest
+            return _within(smallest_bytes, tightest)
         folder = folder.parent
 
 

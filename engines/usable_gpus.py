@@ -37,11 +37,21 @@ def with_usable_gpus(machine: Machine, backends: frozenset[str]) -> Machine:
     """The machine with those GPUs that `backends` reach; what was left out is said. A profile stays as it is."""
     if machine.is_profile:
         return machine
-    usable = tuple(gpu for gpu in machine.gpus if _BACKENDS[gpu.vendor] & backends)
+    usable = [gpu for gpu in machine.gpus if _BACKENDS[gpu.vendor] & backends]
     left_out = [gpu for gpu in machine.gpus if gpu not in usable]
-    if not left_out:
+    gpus = tuple(_as_reached(gpu, backends) for gpu in usable)
+    if gpus == machine.gpus:
         return machine
-    return replace(machine, gpus=usable, unknown=(*machine.unknown, *map(_sentence, left_out)))
+    return replace(machine, gpus=gpus, unknown=(*machine.unknown, *map(_sentence, left_out)))
+
+
+def _as_reached(gpu: Gpu, backends: frozenset[str]) -> Gpu:
+    """HIP may see only what was carved out for an APU, where Vulkan sees shared memory too (llama.cpp issue 19818:
+    6,368 against 53,281 MiB).
+    """
+    if gpu.vendor != "amd" or gpu.kind != "integrated" or "vulkan" in backends or not gpu.memory_total_bytes:
+        return gpu
+    return replace(gpu, shared_limit_bytes=min(gpu.shared_limit_bytes or 0, gpu.memory_total_bytes))
 
 
 def _sentence(gpu: Gpu) -> str:

@@ -95,10 +95,8 @@ class LoadPlanner:
         return plan
 
     def _for_this_moment(self) -> Assessor:
-        with self._lock:
-            assessor = self._assessor
-        if assessor is None:
-            assessor = self.look()
+        # Looked at anew, all of it: free memory of a card and what can be committed move, too.
+        assessor = self.look()
         now = self._memory_now()
         return assessor.for_machine(replace(assessor.machine, memory_available_bytes=now.available_bytes))
 

@@ -133,6 +133,7 @@ def from_catalogue(model: CatalogueModel, build: CatalogueBuild) -> ModelFacts |
 def _weights(tensors: Sequence[TensorInfo], metadata: Mapping[str, Value], header_bytes: int) -> Weights:
     names = {tensor.name for tensor in tensors}
     layers: Counter[int] = Counter()
+    experts: Counter[int] = Counter()
     packable: Counter[str] = Counter()
     sums: Counter[str] = Counter()
     tied = _OUTPUT not in names
@@ -150,6 +151,8 @@ def _weights(tensors: Sequence[TensorInfo], metadata: Mapping[str, Value], heade
             layers[int(layer[1])] += size
         if _EXPERTS.search(tensor.name) is not None:
             sums["experts"] += size
+            if layer is not None:
+                experts[int(layer[1])] += size
         if tensor.name == _EMBEDDING:
             sums["embedding"] += size
         elif tensor.name == _LAZY_EMBEDDING:
@@ -165,6 +168,7 @@ def _weights(tensors: Sequence[TensorInfo], metadata: Mapping[str, Value], heade
         tied=tied,
         lazy_bytes=sums["lazy"],
         expert_bytes=sums["experts"],
+        expert_layer_bytes=tuple(experts[layer] for layer in range(min(layer_count, len(tensors)))) if experts else (),
         layer_bytes=tuple(layers[layer] for layer in range(min(layer_count, len(tensors)))),
         packable_bytes=tuple(sorted(packable.items())),
         header_bytes=header_bytes,

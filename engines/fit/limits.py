@@ -54,9 +54,9 @@ def pools(machine: Machine, placement: Placement, running: Running) -> tuple[Poo
     """Every limit that must hold for this sum."""
     found = [_main_memory(machine, placement, running)]
     if placement.gpu is not None and machine.card is not None:
-        found.append(_card(machine.card, placement.gpu.total_bytes, running))
+        found.append(_card(machine.card, placement.gpu.total_bytes))
     elif placement.gpu_share_bytes and machine.unified_gpu is not None:
-        found.append(_gpu_limit(machine.unified_gpu, placement.gpu_share_bytes))
+        found.append(_gpu_limit(machine.unified_gpu, placement.gpu_share_bytes, running))
     return tuple(found)
 
 
@@ -69,7 +69,8 @@ def _main_memory(machine: Machine, placement: Placement, running: Running) -> Po
     if available is not None:
         now = max(0, min(available + running.freed_bytes, total) - kept - running.held_bytes)
         if machine.commit_left_bytes is not None:
-            now = max(0, min(now, machine.commit_left_bytes + running.freed_bytes - kept // 2))
+            left = machine.commit_left_bytes + running.freed_bytes - running.held_bytes
+            now = max(0, min(now, left - kept // 2))
         now = min(now, idle)
     return PoolUse(
         name="memory",
@@ -82,27 +83,28 @@ def _main_memory(machine: Machine, placement: Placement, running: Running) -> Po
     )
 
 
-def _gpu_limit(gpu: Gpu, needed_bytes: int) -> PoolUse:
+def _gpu_limit(gpu: Gpu, needed_bytes: int, running: Running) -> PoolUse:
     total = gpu.shared_limit_bytes or 0
     limit = int(total * UNIFIED_SHARE)
     return PoolUse(
         name="gpu_limit",
         needed_bytes=needed_bytes,
         limit_bytes=limit,
-        limit_now_bytes=limit,
+        limit_now_bytes=max(0, limit - running.held_bytes),
         total_bytes=total,
         margin_bytes=total - limit,
     )
 
 
-def _card(card: Gpu, needed_bytes: int, running: Running) -> PoolUse:
+def _card(card: Gpu, needed_bytes: int) -> PoolUse:
     total = card.memory_total_bytes or 0
     margin = CARD_MARGIN_BYTES if card.drives_display is False else CARD_WITH_DISPLAY_MARGIN_BYTES
     idle = max(0, int(total * CARD_SHARE) - margin)
     now, others = idle, 0
     if card.memory_free_bytes is not None:
         others = max(0, total - card.memory_free_bytes)
-        now = max(0, min(card.memory_free_bytes + min(running.freed_bytes, others) - CARD_MARGIN_BYTES, idle))
+        # What is given back first lies in main memory; how much of it is on the card is not known.
+        now = max(0, min(card.memory_free_bytes - CARD_MARGIN_BYTES, idle))
     return PoolUse(
         name="card",
         needed_bytes=needed_bytes,

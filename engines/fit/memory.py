@@ -28,6 +28,9 @@ _BLOCKS: dict[KvType, tuple[int, int]] = {
 PACKED_BUFFERS = frozenset({"CPU_REPACK", "AMX", "CPU_KLEIDIAI"})
 """Names of the engine's buffers that hold weights in the processor's own layout."""
 
+AMX_EXTRA_SHARE = 8
+"""AMX stores a scale with each block: 4 bytes more for 34 of a Q8_0 block, less for the others (ggml-cpu amx/mmq.cpp,
+get_row_size)."""
 PROJECTOR_BUFFER_SHARE = 6
 """A projector works in buffers of up to a sixth of its weights (SigLIP: 121 of 811 MiB, facts/fit.md A.7)."""
 
@@ -127,7 +130,10 @@ def repacked_bytes(weights: Weights, features: tuple[str, ...]) -> int:
         types |= _X86_AMX
     if known & {"dotprod", "asimddp", "i8mm", "neon", "asimd"}:
         types |= _ARM
-    return sum(size for name, size in weights.packable_bytes if types and (name in types or name == "*"))
+    copied = sum(size for name, size in weights.packable_bytes if types and (name in types or name == "*"))
+    if "amx_int8" in known:
+        copied += copied // AMX_EXTRA_SHARE
+    return copied
 
 
 def placement(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Placement:
@@ -203,7 +209,9 @@ def _on_card(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Pla
     weights, layers = facts.weights, facts.geometry.layers
     inside = layers if settings.gpu_layers < 0 else min(settings.gpu_layers - 1, layers)
     share = inside / layers
-    on_card = _weights_on_card(weights, layers, inside, settings.expert_layers_on_cpu)
+    dense = layers - facts.geometry.extra.get("expert_layers", layers)
+    dense = max(dense, facts.geometry.extra.get("leading_dense_block_count", 0))
+    on_card = _weights_on_card(weights, layers, inside, settings.expert_layers_on_cpu, dense)
     in_main = weights.total_bytes - on_card
     if weights.tied:
         on_card += weights.embedding_bytes  # the output matrix is a copy of the table, which itself stays outside
@@ -235,16 +243,22 @@ def _on_card(facts: ModelFacts, machine: Machine, settings: LoadSettings) -> Pla
     return Placement(main=main, gpu=gpu)
 
 
-def _weights_on_card(weights: Weights, layers: int, inside: int, expert_layers_on_cpu: int) -> int:
-    """The last `inside` layers and the output; less the experts that stay outside."""
+def _weights_on_card(weights: Weights, layers: int, inside: int, expert_layers_on_cpu: int, dense: int) -> int:
+    """The last `inside` layers and the output; less the experts that stay outside.
+
+    Without each layer's experts, all `dense` layers are taken to be among those asked for: fewer bytes stay outside.
+    """
     body = weights.total_bytes - weights.embedding_bytes - weights.lazy_bytes
     per_layer = weights.layer_bytes or (body // layers,) * layers
     output = max(0, body - sum(per_layer))
     first = layers - inside
     on_card = sum(per_layer[first:]) + output
     if expert_layers_on_cpu and weights.expert_bytes:
-        outside = min(expert_layers_on_cpu, layers) - min(first, expert_layers_on_cpu)
-        on_card -= weights.expert_bytes * outside // layers
+        if weights.expert_layer_bytes:
+            on_card -= sum(weights.expert_layer_bytes[first:expert_layers_on_cpu])
+        else:
+            outside = max(0, min(expert_layers_on_cpu, layers) - first - dense)
+            on_card -= weights.expert_bytes * outside // max(1, layers - dense)
     return max(0, on_card)
 
 
@@ -266,8 +280,12 @@ def from_plan(arithmetic: Placement, plan: DryRun, geometry: Geometry) -> Placem
     """The engine's own figures in place of the arithmetic; what the engine does not count stays as it was.
 
     Buffers that are not in main memory are the GPU's. The mapped file is counted whole, once, and weights in the
-    processor's own layout beside it.
+    processor's own layout beside it. A plan read from the log does not say where weights lie: they stay as computed,
+    and beside a card the whole plan is left aside.
     """
+    from_log = plan.source == "log"
+    if from_log and arithmetic.gpu is not None:
+        return arithmetic
     host = [buffer for buffer in plan.buffers if buffer.is_host or buffer.name.startswith("CPU")]
     device = [buffer for buffer in plan.buffers if buffer not in host]
     packed = sum(buffer.weights_bytes for buffer in host if buffer.name in PACKED_BUFFERS)
@@ -275,15 +293,15 @@ def from_plan(arithmetic: Placement, plan: DryRun, geometry: Geometry) -> Placem
     state = min(geometry.state_bytes, context)
     main = arithmetic.main
     is_whole = arithmetic.gpu is None
-    graph = compute.graph_bytes(geometry, plan.settings.batch_tokens)
+    measured = plan.process_bytes - compute.PROCESS_BYTES if plan.process_bytes > 0 else 0
     main = replace(
         main,
         weights_bytes=main.weights_bytes if is_whole else sum(buffer.weights_bytes for buffer in host),
-        repacked_bytes=packed,
+        repacked_bytes=main.repacked_bytes if from_log else packed,
         context_bytes=context - state if context else 0,
         state_bytes=state,
         compute_bytes=sum(buffer.compute_bytes for buffer in host),
-        process_bytes=max(plan.process_bytes, 0) + graph if is_whole else main.process_bytes,
+        process_bytes=main.process_bytes + measured,
         source="dry_run",
     )
     if not device:
@@ -298,7 +316,8 @@ def from_plan(arithmetic: Placement, plan: DryRun, geometry: Geometry) -> Placem
             state_bytes=geometry.state_bytes,
             compute_bytes=main.compute_bytes + device_compute,
         )
-        return Placement(main=main, gpu_share_bytes=weights + device_context + device_compute)
+        share = arithmetic.main.weights_bytes if from_log else weights
+        return Placement(main=main, gpu_share_bytes=share + device_context + device_compute)
     gpu = replace(
         arithmetic.gpu,
         weights_bytes=weights,

@@ -106,7 +106,7 @@ def _runs(entry: Ranked) -> bool:
     return entry.verdict is not None and entry.verdict.kind in {"fits", "less_context"}
 
 
-def _worth(entry: Ranked) -> tuple[bool, int, bool, float, float]:
+def _worth(entry: Ranked) -> tuple[bool, int, bool, bool, float, float]:
     verdict = entry.verdict
     assert verdict is not None and verdict.decode is not None
     comfortable = verdict.decode.low >= COMFORTABLE_TOKENS_PER_SECOND
@@ -114,7 +114,8 @@ def _worth(entry: Ranked) -> tuple[bool, int, bool, float, float]:
     roomy = all(pool.needed_bytes <= ROOMY_SHARE * pool.limit_bytes for pool in verdict.pools)
     # Enough bits is better than more; below that, more is better while it stays comfortable and leaves room.
     precise = bits if bits <= ENOUGH_BITS and comfortable and roomy else -bits
-    return comfortable, entry.model.strength, bits <= ENOUGH_BITS, precise, verdict.decode.likely
+    on_gpu = verdict.settings.gpu_layers != 0
+    return comfortable, entry.model.strength, on_gpu, bits <= ENOUGH_BITS, precise, verdict.decode.likely
 
 
 def _place(entry: Ranked) -> tuple[int, int, float]:

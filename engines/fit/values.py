@@ -74,6 +74,8 @@ class Weights:
     """Per-layer embedding tables, of which single rows are read."""
     expert_bytes: int = 0
     """Routed experts of all layers."""
+    expert_layer_bytes: tuple[int, ...] = ()
+    """The routed experts of each layer; empty when unknown."""
     layer_bytes: tuple[int, ...] = ()
     """Each layer's bytes, routed experts included; empty when unknown (then: evenly)."""
     packable_bytes: tuple[tuple[str, int], ...] = ()

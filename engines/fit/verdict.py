@@ -53,8 +53,8 @@ def judge(
         facts = replace(facts, projector_bytes=0)
     judging = _Judging(facts, machine, wish, running, correction, anchors)
     bases = judging.bases()
-    refused = [memory.refusal(facts.geometry, base.kv_type, base.flash_attention) for base in bases]
-    reason = facts.unsupported or support.why_unsupported(facts, bases[0]) or (refused[0] if all(refused) else "")
+    refused = [_refusal(facts, base) for base in bases]
+    reason = facts.unsupported or (refused[0] if all(refused) else "")
     if reason:
         return replace(judging.cannot(bases[0], (reason,)), is_refused=True)
     tried = []
@@ -109,12 +109,16 @@ class _Judging:
         """Settings without a context, the best first."""
         wish, machine = self.wish, self.machine
         if wish.gpu_layers is not None or wish.expert_layers_on_cpu is not None:
-            given = -1 if wish.gpu_layers is None else wish.gpu_layers
+            given = -1 if wish.gpu_layers is None else min(wish.gpu_layers, self.facts.geometry.layers + 1)
             yield from _packed_or_not(
                 replace(base, gpu_layers=given, expert_layers_on_cpu=wish.expert_layers_on_cpu or 0)
             )
-        elif machine.unified_gpu is not None or self.facts.engine == "mlx":
+        elif self.facts.engine == "mlx":
             yield base
+        elif machine.unified_gpu is not None:
+            yield base
+            if machine.unified_gpu.vendor != "apple":
+                yield from _packed_or_not(replace(base, gpu_layers=0))
         elif machine.card is not None:
             yield from self._ways_on_card(base)
         else:
@@ -292,9 +296,14 @@ class _Judging:
         worst = max(pools, key=lambda pool: pool.needed_bytes - pool.limit_bytes)
         yield (
             f"Needs {gigabytes(worst.needed_bytes)} of {_pool_words(worst)} even with the smallest useful context; "
-            f"this computer has {gigabytes(worst.total_bytes)}, of which Snug may use {gigabytes(worst.limit_bytes)}."
+            f"that is {gigabytes(worst.total_bytes)} here, of which Snug may use {gigabytes(worst.limit_bytes)}."
         )
         yield "No engine in this version can run a model by reading it from disk piece by piece."
+
+
+def _refusal(facts: ModelFacts, base: LoadSettings) -> str:
+    """Why the engine does not take this model with these settings; empty when it does."""
+    return support.why_unsupported(facts, base) or memory.refusal(facts.geometry, base.kv_type, base.flash_attention)
 
 
 def _choices(settings: LoadSettings, wish: Wish) -> Iterator[str]:

@@ -114,11 +114,24 @@ class Machine:
 
     @property
     def unified_gpu(self) -> Gpu | None:
-        """The GPU that computes on main memory and is worth using, or None."""
+        """The GPU that computes on main memory and is worth using, or None. Beside a card it is not used: llama.cpp
+        takes integrated GPUs only where it finds no other (llama.cpp, list of devices).
+        """
+        if self.card is not None:
+            return None
         return next((gpu for gpu in self.gpus if gpu.kind == "integrated" and gpu.shared_limit_bytes), None)
 
     @property
     def card(self) -> Gpu | None:
-        """The card with the most memory of its own, or None."""
-        cards = [gpu for gpu in self.gpus if gpu.kind == "discrete" and gpu.memory_total_bytes]
+        """The card with the most memory of its own, or None.
+
+        An APU of which more was carved out of main memory than it may share (a setting of its firmware) counts as a
+        card with that memory: the system does not see the carved-out part as its own.
+        """
+        cards = [
+            gpu
+            for gpu in self.gpus
+            if gpu.memory_total_bytes
+            and (gpu.kind == "discrete" or gpu.memory_total_bytes > (gpu.shared_limit_bytes or 0) > 0)
+        ]
         return max(cards, key=lambda gpu: gpu.memory_total_bytes or 0, default=None)

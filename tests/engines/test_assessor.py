@@ -80,6 +80,28 @@ def test_an_engine_that_this_version_lacks_is_named_with_what_works(assessor: As
     assert "no engine for MLX models yet" in verdict.reasons[0] and "UD-Q4_K_XL build" in verdict.reasons[0]
 
 
+def test_an_mlx_folder_does_not_fit_where_no_engine_reads_it(tmp_path: Path, assessor: Assessor) -> None:
+    import json
+
+    from tests.support import safetensors_writer
+
+    config = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "intermediate_size": 128,
+        "num_attention_heads": 2,
+        "vocab_size": 300,
+        "max_position_embeddings": 4096,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    header, length = safetensors_writer.sound({"model.embed_tokens.weight": ("F16", [300, 64], 38_400)})
+    (tmp_path / "model.safetensors").write_bytes(header + bytes(length - len(header)))
+    verdict = assessor.judge(assessor.facts_of_file(tmp_path))
+    assert verdict.kind == "cannot" and verdict.is_refused
+    assert "no engine for MLX" in verdict.reasons[0]
+
+
 def test_a_build_without_size_or_shape_is_not_guessed(assessor: Assessor) -> None:
     entry = model(assessor, "qwen3.5-9b")
     nothing = replace_file_sizes(entry)

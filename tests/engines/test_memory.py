@@ -51,6 +51,17 @@ def test_the_tightest_limit_on_the_way_up_counts(tmp_path: Path) -> None:
     assert found.available_bytes == 600
 
 
+def test_the_smallest_limit_and_the_least_left_may_be_of_different_groups(tmp_path: Path) -> None:
+    root = tmp_path / "fs"
+    write(root / "user/app", memory__max="4000\n", memory__current="0\n")
+    write(root / "user", memory__max="8000\n", memory__current="7000\n")
+
+    found = read_cgroup(group_file(tmp_path, "0::/user/app\n"), root)
+
+    assert found is not None
+    assert (found.limit_bytes, found.available_bytes) == (4000, 1000)
+
+
 def test_inside_a_container_the_mounted_root_is_the_group(tmp_path: Path) -> None:
     root = tmp_path / "fs"
     write(root, memory__max="2000\n", memory__current="500\n", memory__stat="inactive_file 100\n")

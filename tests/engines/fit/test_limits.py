@@ -85,6 +85,24 @@ def test_unified_memory_is_counted_once_and_held_against_the_gpus_limit_too() ->
     assert both[1].limit_bytes == int(11_453_000_000 * 0.92)
 
 
+def test_what_another_snug_holds_counts_against_the_gpus_limit_and_the_commit_too() -> None:
+    mac = replace(PC, system="macos", gpus=(APPLE,))
+    sum_ = replace(SUM, gpu_share_bytes=4 * GIB)
+    free, held = (limits.pools(mac, sum_, running)[1].limit_now_bytes for running in (ALONE, Running(held_bytes=GIB)))
+    assert free - held == GIB
+    windows = replace(PC, system="windows", commit_left_bytes=4 * GIB)
+    held_now = memory_pool(windows, Running(held_bytes=GIB)).limit_now_bytes
+    assert held_now == memory_pool(windows).limit_now_bytes - GIB
+
+
+def test_main_memory_that_is_given_back_makes_no_room_on_a_card() -> None:
+    full = replace(CARD, memory_free_bytes=2 * GIB)
+    placed = replace(SUM, gpu=MemoryParts())
+    machine = replace(PC, gpus=(full,))
+    pools = [limits.pools(machine, placed, running)[1] for running in (ALONE, Running(freed_bytes=8 * GIB))]
+    assert pools[0] == pools[1]
+
+
 def test_a_card_has_its_own_limit_from_what_its_driver_says_is_free() -> None:
     machine = replace(PC, gpus=(CARD,))
     pool = limits.pools(machine, replace(SUM, gpu=MemoryParts(weights_bytes=GIB)), ALONE)[1]

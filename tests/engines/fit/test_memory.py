@@ -206,6 +206,63 @@ def test_a_plan_for_a_card_puts_each_buffer_where_it_lies() -> None:
     assert (placed.main.weights_bytes, placed.main.compute_bytes) == (100, 12)
 
 
+def test_a_plan_from_the_log_does_not_say_where_weights_lie_and_takes_none_away() -> None:
+    settings = replace(SETTINGS, gpu_layers=0)
+    arithmetic = memory.placement(dense(), PC, settings)
+    plan = DryRun(
+        settings=settings,
+        context_tokens=8192,
+        buffers=(BufferUse("CPU", True, 999, arithmetic.main.context_bytes, 7),),
+        vocabulary=32000,
+        process_bytes=0,
+        source="log",
+    )
+    placed = memory.from_plan(arithmetic, plan, dense().geometry)
+    assert placed.main.weights_bytes == arithmetic.main.weights_bytes
+    assert placed.main.repacked_bytes == arithmetic.main.repacked_bytes > 0
+    assert placed.main.compute_bytes == 7
+    on_card = memory.placement(dense(), WITH_CARD, SETTINGS)
+    assert memory.from_plan(on_card, plan, dense().geometry) is on_card
+
+
+def test_the_runtime_of_a_gpu_on_main_memory_stays_in_the_sum() -> None:
+    amd = Gpu(name="APU", vendor="amd", kind="integrated", shared_limit_bytes=12 * GIB)
+    arithmetic = memory.placement(dense(), replace(PC, gpus=(amd,)), SETTINGS)
+    plan = DryRun(
+        settings=SETTINGS,
+        context_tokens=8192,
+        buffers=(BufferUse("CPU", True, 1, 0, 1), BufferUse("Vulkan0", False, 900, 50, 30)),
+        vocabulary=32000,
+        process_bytes=compute.PROCESS_BYTES + 5,
+        source="breakdown",
+    )
+    placed = memory.from_plan(arithmetic, plan, dense().geometry)
+    assert placed.main.process_bytes == arithmetic.main.process_bytes + 5
+    assert arithmetic.main.process_bytes > memory.GPU_RUNTIME_BYTES
+    assert placed.gpu_share_bytes == 980
+
+
+def test_amx_copies_are_larger_than_what_they_copy() -> None:
+    assert memory.repacked_bytes(dense().weights, ("amx_int8",)) > 900_000_000
+    assert memory.repacked_bytes(dense().weights, ("amx_int8",)) >= 900_000_000 * 38 // 34
+
+
+def test_dense_layers_have_no_experts_that_could_stay_outside() -> None:
+    plain = dense(experts=600_000_000)
+    first_is_dense = replace(
+        plain, geometry=replace(plain.geometry, extra={**plain.geometry.extra, "leading_dense_block_count": 1})
+    )
+    known = replace(
+        plain, weights=replace(plain.weights, expert_layer_bytes=(0, 200_000_000, 200_000_000, 200_000_000))
+    )
+    for count, outside in ((1, 0), (2, 200_000_000), (4, 600_000_000)):
+        settings = replace(SETTINGS, expert_layers_on_cpu=count)
+        for model in (first_is_dense, known):
+            placed = memory.placement(model, WITH_CARD, settings)
+            assert placed.gpu is not None
+            assert placed.gpu.weights_bytes == 900_000_000 - outside
+
+
 def test_every_term_counts_in_the_total() -> None:
     parts = memory.placement(dense(), PC, SETTINGS).main
     assert Placement(main=parts).total_bytes == parts.total_bytes

@@ -19,9 +19,19 @@ def test_the_card_with_the_most_memory_is_the_one_that_counts() -> None:
 
 
 def test_a_gpu_inside_counts_when_it_is_known_what_it_may_use() -> None:
-    machine = replace(find_profile("pc-32"), gpus=(INSIDE, LARGE, SHARING))
+    machine = replace(find_profile("pc-32"), gpus=(INSIDE, SHARING))
     assert machine.unified_gpu == SHARING
-    assert replace(machine, gpus=(INSIDE, LARGE)).unified_gpu is None
+    assert replace(machine, gpus=(INSIDE,)).unified_gpu is None
+    assert replace(machine, gpus=(INSIDE, LARGE, SHARING)).unified_gpu is None, "the engine uses the card alone"
+
+
+def test_what_was_carved_out_for_an_apu_is_a_card_when_it_is_more_than_what_is_shared() -> None:
+    carved = replace(SHARING, memory_total_bytes=96 << 30, shared_limit_bytes=16 << 30)
+    machine = replace(find_profile("pc-32"), gpus=(carved,))
+    assert machine.card == carved and machine.unified_gpu is None
+    little = replace(carved, memory_total_bytes=512 << 20)
+    machine = replace(machine, gpus=(little,))
+    assert machine.card is None and machine.unified_gpu == little
 
 
 def test_a_computer_on_which_nobody_looked_at_free_memory_is_a_profile() -> None:
