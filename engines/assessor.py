@@ -83,6 +83,8 @@ class Assessor:
                 facts, unsupported=f"This version of Snug has no engine for {_name_of(facts.engine)} models."
             )
         headers = gguf.read_headers(path)
+        for header in headers:
+            gguf.check_complete(header)
         entry = self.catalog.owner_of(path.name)
         facts = from_gguf(headers, entry[0].name if entry is not None else "")
         if entry is None:

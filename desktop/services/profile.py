@@ -42,6 +42,7 @@ class Profile(QObject):
         self._base_paths = paths
         self._settings_are_new = False
         self._state_is_new = False
+        self._is_closed = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(SAVE_DELAY_MS)
@@ -76,7 +77,7 @@ class Profile(QObject):
         if settings != self._settings:
             self._settings = settings
             self._settings_are_new = True
-            self._timer.start()
+            self._save_soon()
             self.settings_changed.emit(settings)
 
     def change_state(self, **changes: Any) -> None:
@@ -88,19 +89,24 @@ class Profile(QObject):
         if state != self._state:
             self._state = state
             self._state_is_new = True
-            self._timer.start()
+            self._save_soon()
 
     def remember_model(self, path: Path) -> None:
         """Notes that a model was used just now."""
         self.set_state(self._state.with_model_used(path))
 
     def close(self) -> None:
-        """Writes what is left, on this thread."""
+        """Writes what is left, on this thread. What changes afterwards, while the app goes, is not kept."""
+        self._is_closed = True
         self._timer.stop()
         try:
             self._save(*self._take())
         except StorageError as error:
             logger.info("Settings or state could not be saved: %s", error.details)
+
+    def _save_soon(self) -> None:
+        if not self._is_closed:
+            self._timer.start()
 
     def _on_timeout(self) -> None:
         settings, state = self._take()

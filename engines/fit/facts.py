@@ -40,7 +40,7 @@ def from_gguf(headers: Sequence[GgufHeader], name: str = "") -> ModelFacts:
     return ModelFacts(
         name=name or first.name,
         engine="llama",
-        quantization=_main_type(tensors),
+        quantization=_file_type(first) or _main_type(tensors),
         geometry=from_metadata(first.architecture, metadata),
         weights=_weights(tensors, metadata, sum(header.data_start_bytes for header in headers)),
         file_bytes=sum(header.file_bytes for header in headers),
@@ -191,6 +191,21 @@ def _vocabulary(header: GgufHeader, tensors: Sequence[TensorInfo]) -> int:
     if isinstance(tokens, ArrayLength):
         return tokens.items
     return len(tokens) if isinstance(tokens, tuple) else 0
+
+
+_FILE_TYPES = {
+    # general.file_type: llama_ftype of llama.h
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
+    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
+    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
+}  # fmt: skip
+
+
+def _file_type(header: GgufHeader) -> str:
+    """The mixture of types as its maker calls it; empty when the file does not say."""
+    said = header.metadata.get("general.file_type")
+    return _FILE_TYPES.get(said, "") if isinstance(said, int) and not isinstance(said, bool) else ""
 
 
 def _main_type(tensors: Sequence[TensorInfo]) -> str:

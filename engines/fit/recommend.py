@@ -127,7 +127,7 @@ def _place(entry: Ranked) -> tuple[int, int, float]:
 def _reason(choice: Ranked, ranked: Sequence[Ranked]) -> str:
     verdict = choice.verdict
     assert verdict is not None and verdict.decode is not None
-    needed = max(pool.needed_bytes for pool in verdict.pools)
+    needed = min(verdict.pools, key=lambda pool: pool.limit_bytes - pool.needed_bytes).needed_bytes
     sentence = (
         f"The strongest model that fits with room for {verdict.context_tokens:,} tokens: it needs {gigabytes(needed)} "
         f"of memory and writes {_words(verdict.decode.likely)}, faster than people read."
@@ -154,7 +154,8 @@ def _objection(entry: Ranked) -> str:
         return f"fits only with {verdict.largest_context_tokens:,} tokens of context"
     if (entry.build.bits or 0) < LEAST_BITS:
         return "fits only with weights of less than four bits"
-    return f"would write only {_words(verdict.decode.likely)}"
+    words = _words(verdict.decode.likely)
+    return f"would write {words}" if words.startswith("less") else f"would write only {words}"
 
 
 def _words(tokens_per_second: float) -> str:

@@ -271,7 +271,7 @@ class _Judging:
         tightest = min(pools, key=lambda pool: pool.limit_bytes - pool.needed_bytes)
         yield (
             f"Needs {gigabytes(tightest.needed_bytes)} of {_pool_words(tightest)}; "
-            f"Snug may use {gigabytes(tightest.limit_bytes)} of it."
+            f"models may use {gigabytes(tightest.limit_bytes)}."
         )
         wanted = self.wish.context_tokens
         if wanted is not None and wanted > self.trained_tokens:
@@ -295,8 +295,8 @@ class _Judging:
         pools = self.pools(replace(way, context_tokens=self.smallest_tokens))
         worst = max(pools, key=lambda pool: pool.needed_bytes - pool.limit_bytes)
         yield (
-            f"Needs {gigabytes(worst.needed_bytes)} of {_pool_words(worst)} even with the smallest useful context; "
-            f"that is {gigabytes(worst.total_bytes)} here, of which Snug may use {gigabytes(worst.limit_bytes)}."
+            f"Needs {gigabytes(worst.needed_bytes)} even with the smallest useful context. {_has_words(worst)}, and "
+            f"models may use {gigabytes(worst.limit_bytes)} of it."
         )
         yield "No engine in this version can run a model by reading it from disk piece by piece."
 
@@ -332,6 +332,17 @@ def _packed_or_not(way: LoadSettings) -> Iterator[LoadSettings]:
     """With the processor's own copy of the weights, and without it."""
     yield way
     yield replace(way, repack=False)
+
+
+def _has_words(pool: PoolUse) -> str:
+    total = gigabytes(pool.total_bytes)
+    match pool.name:
+        case "memory":
+            return f"This computer has {total} of memory"
+        case "gpu_limit":
+            return f"Of this computer's memory the GPU may use {total}"
+        case "card":
+            return f"The card has {total}"
 
 
 def _least(low: int, high: int, holds: Callable[[int], bool]) -> int:

@@ -70,6 +70,14 @@ def test_a_file_that_vanished_or_is_no_model_is_an_error_in_words(assessor: Asse
         assessor.facts_of_file(tmp_path / "text.gguf")
 
 
+def test_a_file_that_was_cut_off_never_fits(assessor: Assessor, tmp_path: Path) -> None:
+    whole = (TINY / "qwen3.gguf").read_bytes()
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(whole[:-1000])
+    with pytest.raises(ModelFileError, match="incomplete"):
+        assessor.facts_of_file(path)
+
+
 def test_an_engine_that_this_version_lacks_is_named_with_what_works(assessor: Assessor) -> None:
     entry = model(assessor, "qwen3.5-9b")
     build = next(build for build in entry.build if build.engine == "mlx")

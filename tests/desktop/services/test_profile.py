@@ -65,6 +65,16 @@ def test_what_is_left_is_written_at_the_end(
     assert (state.last_page, state.last_model_path) == ("chat", str(Path("/models/one.gguf")))
 
 
+def test_a_change_after_the_end_starts_no_more_work(
+    make_profile: Callable[[], tuple[Profile, Notices]], qtbot: Any
+) -> None:
+    """The window's last words may come when the background is gone."""
+    profile, _ = make_profile()
+    profile.close()
+    profile.change_state(window_geometry="moved")
+    assert not profile._timer.isActive()
+
+
 def test_nothing_is_written_where_nothing_changed(
     make_profile: Callable[[], tuple[Profile, Notices]], paths: AppPaths
 ) -> None:

@@ -56,6 +56,14 @@ def test_parts_of_a_split_model_are_one_model() -> None:
     assert split.geometry == whole.geometry
 
 
+def test_a_build_is_called_what_its_maker_called_it_and_else_by_its_bytes() -> None:
+    header = read_headers(TINY / "qwen3.gguf")[0]
+    named = replace(header, metadata={**header.metadata, "general.file_type": 15})
+    assert from_gguf([named]).quantization == "Q4_K_M"
+    unnamed = replace(header, metadata={**header.metadata, "general.file_type": 1024})
+    assert from_gguf([unnamed]).quantization == "Q4_0"
+
+
 def test_an_unknown_type_of_weights_is_an_error_and_not_a_zero() -> None:
     header = read_headers(TINY / "qwen3.gguf")[0]
     strange = TensorInfo("blk.0.ffn_up.weight", (128, 128), 999, 0, None)
