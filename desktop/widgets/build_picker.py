@@ -19,13 +19,16 @@ _NAME_LINE_PX, _DETAIL_LINE_PX = 18, 16
 
 @dataclass(frozen=True, slots=True)
 class BuildChoice:
-    """One form: `name` such as "Balanced", `size` "6.0 GB", `detail` "4-bit, UD-Q4_K_XL"."""
+    """One form: `name` such as "Balanced", `size` "6.0 GB", `detail` "4-bit, UD-Q4_K_XL".
+
+    `kind` None: no badge, for a file with a problem.
+    """
 
     id: str
     name: str
     size: str
     detail: str
-    kind: FitKind = "unknown"
+    kind: FitKind | None = "unknown"
 
 
 class _BuildRow(QRadioButton):
@@ -46,7 +49,7 @@ class _BuildRow(QRadioButton):
 
     def set_choice(self, choice: BuildChoice) -> None:
         self._choice = choice
-        words = (choice.name, choice.size, choice.detail, fit_words(choice.kind))
+        words = (choice.name, choice.size, choice.detail, fit_words(choice.kind) if choice.kind is not None else "")
         self.setAccessibleName(", ".join(word for word in words if word))
         self._apply_height()
         self.update()
@@ -55,7 +58,7 @@ class _BuildRow(QRadioButton):
         return QSize(scaled(200), self._height_at(self.width()))
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(badge_size(self._choice.kind).width() + self._left(), self._height_at(self.width()))
+        return QSize(self._badge_size().width() + self._left(), self._height_at(self.width()))
 
     def hitButton(self, position: QPoint) -> bool:
         return self.rect().contains(position)
@@ -78,7 +81,7 @@ class _BuildRow(QRadioButton):
         if self.underMouse() and not self.isChecked():
             painter.fillRect(0, 1, self.width(), self.height() - 1, QColor(theme.hover))
         words_height = scaled(_NAME_LINE_PX) + (scaled(_DETAIL_LINE_PX) if self._choice.detail else 0)
-        badge = badge_size(self._choice.kind)
+        badge = self._badge_size()
         is_beneath = self._is_beneath(self.width())
         whole = words_height + (4 + badge.height() if is_beneath else 0)
         top = 1 + (self.height() - 1 - whole) / 2
@@ -91,7 +94,8 @@ class _BuildRow(QRadioButton):
             place = QRectF(
                 self.width() - badge.width(), (self.height() - badge.height()) / 2, badge.width(), badge.height()
             )
-        paint_badge(painter, theme, place, self._choice.kind)
+        if self._choice.kind is not None:
+            paint_badge(painter, theme, place, self._choice.kind)
 
     def _paint_radio(self, painter: QPainter, middle: float) -> None:
         theme = theme_of(self)
@@ -127,6 +131,9 @@ class _BuildRow(QRadioButton):
     def _fonts(self) -> tuple[QFont, QFont, QFont]:
         return text_font(14, 600 if self.isChecked() else 500), text_font(13, tabular=True), text_font(12)
 
+    def _badge_size(self) -> QSize:
+        return badge_size(self._choice.kind) if self._choice.kind is not None else QSize(0, 0)
+
     @staticmethod
     def _left() -> int:
         return scaled(_RADIO_PX) + scaled(_GAP_PX)
@@ -136,10 +143,10 @@ class _BuildRow(QRadioButton):
         first = QFontMetricsF(text_font(14, 600)).horizontalAdvance(self._choice.name) + scaled(6)
         first += QFontMetricsF(size_font).horizontalAdvance(self._choice.size)
         second = QFontMetricsF(detail_font).horizontalAdvance(self._choice.detail)
-        return self._left() + max(first, second) + scaled(_GAP_PX) + badge_size(self._choice.kind).width() > width
+        return self._left() + max(first, second) + scaled(_GAP_PX) + self._badge_size().width() > width
 
     def _height_at(self, width: int) -> int:
-        return scaled(_ROW_PX) + (badge_size(self._choice.kind).height() + 4 if self._is_beneath(width) else 0)
+        return scaled(_ROW_PX) + (self._badge_size().height() + 4 if self._is_beneath(width) else 0)
 
     def _apply_height(self) -> None:
         height = self._height_at(self.width())

@@ -111,16 +111,18 @@ class ContextSlider(QSlider):
         if not self._steps:
             return
         x = self._x_of(self.value())
-        self._paint_reach(painter, theme, track)
+        is_beyond = self._most_tokens is not None and self.tokens() > self._most_tokens
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(theme.accent))
-        painter.drawRoundedRect(QRectF(0, track.y(), x, track.height()), 2, 2)
+        reached = min(x, self._x_of_tokens(self._most_tokens)) if is_beyond and self._most_tokens is not None else x
+        painter.drawRoundedRect(QRectF(0, track.y(), reached, track.height()), 2, 2)
+        self._paint_reach(painter, theme, track)
         knob = QPointF(x, middle)
         if self.hasFocus() and self.window().testAttribute(Qt.WidgetAttribute.WA_KeyboardFocusChange):
             painter.setPen(QPen(QColor(theme.accent), 2))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawEllipse(knob, _KNOB_PX / 2 + 1 - 0.5, _KNOB_PX / 2 + 1 - 0.5)
-        painter.setPen(QPen(QColor(theme.accent), 2))
+        painter.setPen(QPen(QColor(theme.no if is_beyond else theme.accent), 2))
         painter.setBrush(QColor(theme.surface))
         painter.drawEllipse(knob, _KNOB_PX / 2 - 1, _KNOB_PX / 2 - 1)
         self._paint_labels(painter, theme)
@@ -130,7 +132,7 @@ class ContextSlider(QSlider):
         if self._most_tokens is None or self._most_tokens >= self._steps[-1].tokens:
             return
         x = self._x_of_tokens(self._most_tokens)
-        painter.fillRect(QRectF(x, track.y() + 1, self.width() - x - 1, _TRACK_PX - 2), QColor(theme.no))
+        painter.fillRect(QRectF(x, track.y(), self.width() - x - 1, _TRACK_PX), QColor(theme.no))
         painter.fillRect(QRectF(round(x), track.y() - 3, 2, _TRACK_PX + 6), QColor(theme.no))
 
     def _paint_labels(self, painter: QPainter, theme: Theme) -> None:

@@ -100,7 +100,7 @@ class Legend(FlowRow):
     """The entries in one line, apart as far as there is room, or on several."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(gap_px=8, line_gap_px=6, justify=True, parent=parent)
+        super().__init__(gap_px=6, line_gap_px=6, justify=True, parent=parent)
         self._items: list[_LegendItem] = []
 
     def set_entries(self, entries: Iterable[LegendEntry]) -> None:

@@ -31,11 +31,14 @@ class RowAction:
 
 @dataclass(frozen=True, slots=True)
 class ModelRowState:
-    """What a row shows. `mark` ("Recommended") and `note` ("Installed") stand beside the badge."""
+    """What a row shows. `mark` ("Recommended") and `note` ("Installed") stand beside the badge.
+
+    `kind` None: no badge, for what has a problem and no verdict.
+    """
 
     id: str
     name: str
-    kind: FitKind
+    kind: FitKind | None
     note: str = ""
     mark: str = ""
     summary: str = ""
@@ -166,7 +169,9 @@ class ModelRow(QWidget):
     def _show(self, state: ModelRowState) -> None:
         self._state = state
         self._name.set_text(state.name)
-        self._badge.set_kind(state.kind)
+        if state.kind is not None:
+            self._badge.set_kind(state.kind)
+        self._badge.setVisible(state.kind is not None)
         self._set(self._mark, state.mark)
         self._set(self._note, state.note)
         self._set(self._summary, state.summary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, Signal
+from PySide6.QtCore import QEvent, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QApplication, QGridLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
@@ -30,6 +30,8 @@ from engines.fit.values import Verdict
 from engines.hardware.machine import Machine
 
 _PICKER_PX, _BETWEEN_PX, _ONE_COLUMN_PX = 352, 32, 720
+GUARD_MS = 500
+"""The longest double click that systems offer."""
 
 
 class ModelDetails(QWidget):
@@ -52,6 +54,10 @@ class ModelDetails(QWidget):
         self._model: ModelFit | None = None
         self._build_id = ""
         self._asks_anyway = False
+        self._guard = QTimer(self)
+        """While it runs, a press on "Run anyway" may be the second half of a double click."""
+        self._guard.setSingleShot(True)
+        self._guard.setInterval(GUARD_MS)
         self.memory = MemoryPanel()
         self.memory.tokens_changed.connect(self.context_changed)
         self.picker = BuildPicker(tr("Version"))
@@ -104,7 +110,8 @@ class ModelDetails(QWidget):
         else:
             trained = fit.facts.geometry.trained_context_tokens or tokens
             self.memory.set_steps(context_steps(trained), tokens, most_tokens)
-        self.absent.setVisible(fit is not None and fit.installed is None)
+        is_refused = verdict is not None and verdict.is_refused  # having its file would change nothing
+        self.absent.setVisible(fit is not None and fit.installed is None and not is_refused)
         if fit is not None:
             self.absent.show_build(fit)
 
@@ -205,12 +212,15 @@ class ModelDetails(QWidget):
             self._apply_width()
 
     def _on_anyway(self) -> None:
-        """The first press says what may happen; the second one does it."""
+        """The first press says what may happen; the second one does it, unless it is half of a double click."""
+        if self._guard.isActive():
+            return
         if self._asks_anyway:
             self._set_asking(False)
             self.anyway_requested.emit()
         else:
             self._set_asking(True)
+            self._guard.start()
 
     def _set_asking(self, asks: bool) -> None:
         self._asks_anyway = asks
@@ -252,7 +262,7 @@ class _Absent(QWidget):
 def _choice(fit: BuildFit) -> BuildChoice:
     size = size_words(fit.size_bytes) if fit.size_bytes else ""
     kind = fit.verdict.kind if fit.verdict is not None else "unknown"
-    return BuildChoice(fit.id, build_name(fit), size, build_detail(fit), kind)
+    return BuildChoice(fit.id, build_name(fit), size, build_detail(fit), None if fit.problem else kind)
 
 
 def _speed_line(verdict: Verdict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from desktop.core.figures import size_words
-from desktop.pages.models.words import speed_words, tr
+from desktop.pages.models.words import is_slow, speed_words, tr
 from desktop.services.fit_values import Assessment, BuildFit, ModelFit
 from desktop.widgets.model_row import ModelRowState, RowAction
 from desktop.widgets.segments import Segment
@@ -17,13 +17,17 @@ MOST_RECOMMENDED = 5
 
 
 def in_segment(assessment: Assessment, segment_id: str) -> tuple[ModelFit, ...]:
-    """The models of one segment; the recommended one stands on top of each."""
+    """The models of one segment; the recommended one stands on top of each.
+
+    Among the recommended those come first that write at least as fast as people read.
+    """
     models = sorted(assessment.models, key=lambda model: model.id != assessment.recommended_id)
     match segment_id:
         case "installed":
             return tuple(model for model in models if model.is_installed)
         case "recommended":
             running = [model for model in models if model.best_build.verdict is not None and _runs(model.best_build)]
+            running.sort(key=lambda model: (model.id != assessment.recommended_id, _is_slow(model.best_build)))
             return tuple(running[:MOST_RECOMMENDED])
         case _:
             return tuple(models)
@@ -46,7 +50,7 @@ def matching(models: tuple[ModelFit, ...], words: str) -> tuple[ModelFit, ...]:
 
 
 def row_state(model: ModelFit, assessment: Assessment, in_use: Path | None, *, is_open: bool = False) -> ModelRowState:
-    """What a row says."""
+    """What a row says. A file that is damaged or no model has its problem in place of a verdict, and no button."""
     fit = model.best_build
     verdict = fit.verdict
     kind = verdict.kind if verdict is not None else "unknown"
@@ -59,7 +63,7 @@ def row_state(model: ModelFit, assessment: Assessment, in_use: Path | None, *, i
     return ModelRowState(
         id=model.id,
         name=model.name,
-        kind=kind,
+        kind=None if fit.problem else kind,
         note=_note(model, in_use),
         mark=tr("Recommended") if is_recommended else "",
         summary=summary,
@@ -73,6 +77,8 @@ def row_state(model: ModelFit, assessment: Assessment, in_use: Path | None, *, i
 def _actions(fit: BuildFit, *, is_open: bool) -> tuple[RowAction, ...]:
     """What can be done: a model that is here and may run can be talked to, one that cannot says why."""
     verdict = fit.verdict
+    if fit.problem:
+        return ()
     if verdict is not None and verdict.kind == "cannot":
         return () if is_open else (RowAction(WHY, tr("Why not?"), is_link=True),)
     if fit.installed is not None and fit.installed.is_complete:
@@ -86,7 +92,9 @@ def _note(model: ModelFit, in_use: Path | None) -> str:
         return ""
     if any(file.path == in_use for file in installed):
         return tr("Installed, in use")
-    return tr("Installed") if any(file.is_complete for file in installed) else tr("Not complete")
+    if not any(file.is_complete for file in installed):
+        return tr("Not complete")
+    return tr("Damaged") if model.best_build.problem else tr("Installed")
 
 
 def _file_words(fit: BuildFit) -> str:
@@ -97,6 +105,10 @@ def _file_words(fit: BuildFit) -> str:
 
 def _runs(fit: BuildFit) -> bool:
     return fit.verdict is not None and fit.verdict.kind in {"fits", "less_context", "streams"}
+
+
+def _is_slow(fit: BuildFit) -> bool:
+    return fit.verdict is not None and is_slow(fit.verdict.decode)
 
 
 def _searchable(model: ModelFit) -> str:

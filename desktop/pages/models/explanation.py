@@ -18,11 +18,16 @@ def explanation(fit: BuildFit, verdict: Verdict, sum_: MemorySum, machine: Machi
         sections.append(_terms(tr("Needed on the graphics card"), placement.gpu))
     title = tr("Needed in main memory") if placement.gpu is not None else tr("What it needs")
     sections.append(_terms(title, placement.main))
-    sections += [_limits(pool, machine) for pool in sum_.pools]
+    sections += [_limits(pool, machine, is_refused=verdict.is_refused) for pool in sum_.pools]
     sections.append(_settings(verdict, sum_))
     if verdict.decode is not None or verdict.prefill is not None:
         sections.append(_speeds(verdict))
-    question = tr("Why {name} cannot run here") if verdict.kind == "cannot" else tr("How this is calculated for {name}")
+    if verdict.is_refused:
+        question = tr("Why this version cannot run here")
+    elif verdict.kind == "cannot":
+        question = tr("Why {name} cannot run here")
+    else:
+        question = tr("How this is calculated for {name}")
     return Explanation(
         title=question.format(name=name),
         reasons=verdict.reasons,
@@ -62,7 +67,9 @@ def _terms(title: str, parts: MemoryParts) -> ExplainSection:
     return ExplainSection(title, (*rows, ExplainRow(tr("Together"), size_words(parts.total_bytes), is_total=True)))
 
 
-def _limits(pool: PoolUse, machine: Machine) -> ExplainSection:
+def _limits(pool: PoolUse, machine: Machine, *, is_refused: bool) -> ExplainSection:
+    """One memory. Of what cannot run for another reason nothing is said to be left over: it would sound like a yes."""
+    has_now = pool.limit_now_bytes != pool.limit_bytes
     match pool.name:
         case "memory":
             title, whole = tr("What this computer has"), tr("Memory")
@@ -78,13 +85,15 @@ def _limits(pool: PoolUse, machine: Machine) -> ExplainSection:
         itself = tr("The driver") if pool.name == "card" else tr("The system itself")
         rows.append(ExplainRow(itself, size_words(taken), tr("assumed")))
     rows.append(ExplainRow(tr("Snug may use"), size_words(pool.limit_bytes), tr("when nothing but the system runs")))
-    if pool.others_bytes:
+    if pool.others_bytes and has_now:
         note = tr("assumed: nobody looked at that computer") if machine.is_profile else tr("they take this right now")
         rows.append(ExplainRow(tr("Other apps"), size_words(pool.others_bytes), note))
-    if pool.limit_now_bytes != pool.limit_bytes:
+    if has_now:
         rows.append(ExplainRow(tr("Snug may use right now"), size_words(pool.limit_now_bytes)))
+    if is_refused:
+        return ExplainSection(title, tuple(rows))
     rows.append(_rest(tr("Left over"), tr("Missing"), pool.limit_bytes - pool.needed_bytes))
-    if pool.limit_now_bytes != pool.limit_bytes:
+    if has_now:
         rest = pool.limit_now_bytes - pool.needed_bytes
         rows.append(_rest(tr("Left over right now"), tr("Missing right now"), rest))
     return ExplainSection(title, tuple(rows))

@@ -44,6 +44,9 @@ class _PoolView(QWidget):
         column.addLayout(caption)
         column.addSpacing(5)
         column.addWidget(self.legend)
+        self._note = Text("", "hint", "ink3", wrap=True)
+        self._note.hide()
+        column.addWidget(self._note)
 
     def show_picture(self, picture: PoolPicture) -> None:
         self._title.set_text(picture.title)
@@ -51,6 +54,8 @@ class _PoolView(QWidget):
         self.bar.set_state(picture.bar)
         self._caption.set_text(picture.caption)
         self.legend.set_entries(picture.legend)
+        self._note.set_text(picture.note)
+        self._note.setVisible(bool(picture.note))
 
 
 class MemoryPanel(QWidget):

@@ -11,6 +11,7 @@ from desktop.widgets.cards import Card
 from desktop.widgets.model_row import ModelRow, ModelRowState
 from desktop.widgets.text import Text
 
+_EMPTY_PX = 20
 ROWS_AT_ONCE = 4
 """Rows are made and shown a few at a time, so that a long list never holds up the window."""
 
@@ -30,11 +31,14 @@ class ModelList(Card):
         self._open_id = ""
         self._details: QWidget | None = None
         self._empty = Text("", "interface", "ink2", wrap=True)
-        self._empty.setContentsMargins(20, 20, 20, 20)
+        self._empty_place = QWidget()
+        empty = QVBoxLayout(self._empty_place)
+        empty.setContentsMargins(_EMPTY_PX, _EMPTY_PX, _EMPTY_PX, _EMPTY_PX)
+        empty.addWidget(self._empty)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(0)
-        self._column.addWidget(self._empty)
+        self._column.addWidget(self._empty_place)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._make_waiting)
@@ -45,7 +49,7 @@ class ModelList(Card):
         """The rows in their order; `empty_words` stand there where there is none."""
         given = list(states)
         self._empty.set_text(empty_words)
-        self._empty.setVisible(not given)
+        self._empty_place.setVisible(not given)
         ids = [state.id for state in given]
         for row_id in [row_id for row_id in self._shown if row_id not in ids]:
             self._rows[row_id].hide()
@@ -74,6 +78,11 @@ class ModelList(Card):
     def row(self, model_id: str) -> ModelRow | None:
         """The row of a model, if it is shown."""
         return self._rows.get(model_id) if model_id in self._shown else None
+
+    @property
+    def is_making(self) -> bool:
+        """Whether rows are still to come."""
+        return bool(self._waiting)
 
     def shown_ids(self) -> list[str]:
         """The rows that are there, from the top."""

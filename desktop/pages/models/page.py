@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from PySide6.QtCore import QEvent, QPoint, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtGui import QDesktopServices, QWindow
 from PySide6.QtWidgets import QApplication, QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from desktop.pages.base import Page, Services
@@ -23,6 +23,7 @@ from desktop.widgets.icon_line import IconLine
 from desktop.widgets.overlay_scroll_bar import OverlayScrollBar
 from desktop.widgets.popup_menu import MenuEntry
 from engines.hardware.machine import Machine
+from engines.library import InstalledModel
 
 _MOST_WIDTH_PX, _SIDE_PX, _NARROW_SIDE_PX = 968, 28, 16
 _AROUND_PX = 8
@@ -58,8 +59,10 @@ class ModelsPage(Page):
         self.details.hide()
         self.problem = ProblemCard()
         self._note = IconLine("info", "")
-        self._to_show: QWidget | None = None
-        """What is to be brought into view as soon as everything has its place."""
+        self._awaited: Path | None = None
+        """A file that was added and is not judged yet."""
+        self._to_show: QWidget | str | None = None
+        """What is to be brought into view as soon as everything has its place: a widget, or the row of a model."""
         self._passes_left = 0
         self._show_timer = QTimer(self)
         self._show_timer.setSingleShot(True)
@@ -74,6 +77,7 @@ class ModelsPage(Page):
         self._is_shown = True
         self._show_machines()
         self._show()
+        self.services.models.refresh()
         self.services.fit.start()
         self.header.search.setFocus(Qt.FocusReason.OtherFocusReason)
 
@@ -155,6 +159,10 @@ class ModelsPage(Page):
         services.fit.failed.connect(lambda _: self._show())
         services.fit.profiles_read.connect(lambda _: self._show_machines())
         services.engine.state_changed.connect(lambda _: self._show())
+        services.models.file_added.connect(self._on_file_added)
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        application.focusWindowChanged.connect(self._on_focus_window)
 
     # Showing
 
@@ -162,6 +170,31 @@ class ModelsPage(Page):
         del assessment
         self._show_machines()
         self._show()
+        self._show_added()
+
+    def _on_focus_window(self, window: QWindow | None) -> None:
+        """Whoever comes back to the window may have put a file into the models folder meanwhile."""
+        if self._is_shown and window is not None and window is self.window().windowHandle():
+            self.services.models.refresh()
+
+    def _on_file_added(self, model: InstalledModel) -> None:
+        self._awaited = model.path
+        self._show_added()
+
+    def _show_added(self) -> None:
+        """Opens the row of the file that was added, as soon as it has been judged."""
+        assessment, path = self.services.fit.assessment, self._awaited
+        if path is None or assessment is None or not self._is_shown:
+            return
+        for model in assessment.models:
+            for fit in model.builds:
+                if fit.installed is not None and fit.installed.path == path:
+                    self._awaited = None
+                    self._builds[model.id] = fit.id
+                    self.header.search.clear()
+                    self.header.segments.choose(INSTALLED)
+                    self._on_open(model.id, True)
+                    return
 
     def _show(self) -> None:
         """Everything that depends on the assessment, the search and the list that is chosen."""
@@ -231,11 +264,11 @@ class ModelsPage(Page):
     # What the user does
 
     def add_file(self) -> None:
-        """Lets the user choose a model file; it is judged like the others."""
+        """Lets the user choose a model file; it is judged like the others. What answers in the chat stays."""
         folder = str(self.services.profile.paths.models_directory)
         chosen, _ = QFileDialog.getOpenFileName(self, tr("Add a model"), folder, tr("Models (*.gguf);;All files (*)"))
         if chosen:
-            self.services.models.open_file(Path(chosen))
+            self.services.models.add_file(Path(chosen))
             self.header.segments.choose(INSTALLED)
 
     def _open_folder(self) -> None:
@@ -255,7 +288,7 @@ class ModelsPage(Page):
             self._open_id = model_id
             self.details.set_explained(False)
             self._show()
-            self._bring_soon(self.list.row(model_id))
+            self._bring_soon(model_id)
         else:
             self._close()
 
@@ -294,7 +327,7 @@ class ModelsPage(Page):
         model = assessment.find(self._open_id) if assessment is not None else None
         fit = self._chosen_build(model) if model is not None else None
         file = fit.installed if fit is not None else None
-        if fit is None or file is None:
+        if fit is None or file is None or fit.problem:
             return
         services = self.services
         if services.chat.is_busy and services.engine.model != file:
@@ -314,7 +347,7 @@ class ModelsPage(Page):
 
     # The scrolled list
 
-    def _bring_soon(self, widget: QWidget | None) -> None:
+    def _bring_soon(self, widget: QWidget | str) -> None:
         """A row that opens closes another one, perhaps above it: what was asked for must not jump out of sight."""
         self._to_show = widget
         self._passes_left = _SHOW_PASSES
@@ -322,7 +355,10 @@ class ModelsPage(Page):
 
     def _bring_into_view(self) -> None:
         """Scrolls no further than needed; what is higher than the window is shown from its top."""
-        widget = self._to_show
+        widget = self.list.row(self._to_show) if isinstance(self._to_show, str) else self._to_show
+        if widget is None and self.list.is_making:
+            self._show_timer.start(0)  # its row is not made yet
+            return
         body = self._scroll.widget()
         if widget is None or body is None or not widget.isVisibleTo(body):
             return

@@ -13,6 +13,7 @@ from desktop.widgets.context_slider import ContextStep
 from desktop.widgets.legend import LegendEntry
 from desktop.widgets.memory_bar import MemoryPart, MemoryState
 from desktop.widgets.text import Tone
+from engines.fit.speed import READING_TOKENS_PER_SECOND
 from engines.fit.values import MemoryParts, PoolUse, SpeedRange, Verdict
 
 GIGABYTE = 1000**3
@@ -37,6 +38,8 @@ class PoolPicture:
     bar: MemoryState
     caption: str
     legend: tuple[LegendEntry, ...]
+    note: str = ""
+    """What the legend's words leave out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +54,20 @@ class Saying:
 
 
 def speed_words(speed: SpeedRange | None) -> str:
-    """Such as "about 15 words/s"; a measured figure stands bare, an unknown one is empty."""
+    """Such as "about 15 words/s"; a measured figure stands bare, an unknown one is empty, a slow one says so."""
     if speed is None:
         return ""
     words = words_per_second(speed.likely)
-    return (
-        tr("{words} words/s").format(words=words)
-        if speed.source == "measured"
-        else tr("about {words} words/s").format(words=words)
-    )
+    if is_slow(speed):
+        sentence = tr("{words} words/s, slow") if speed.source == "measured" else tr("about {words} words/s, slow")
+    else:
+        sentence = tr("{words} words/s") if speed.source == "measured" else tr("about {words} words/s")
+    return sentence.format(words=words)
+
+
+def is_slow(speed: SpeedRange | None) -> bool:
+    """Slower than people read; of an unknown speed nothing is said."""
+    return speed is not None and speed.likely < READING_TOKENS_PER_SECOND
 
 
 def speed_details(speed: SpeedRange | None) -> str:
@@ -89,6 +97,8 @@ def context_saying(sum_: MemorySum, verdict: Verdict, *, in_use: bool = False) -
 
     `in_use`: the model is in memory already, so what is free now says nothing about it.
     """
+    if verdict.is_refused and verdict.reasons:
+        return Saying(verdict.reasons[0], "no")
     if verdict.kind == "cannot":
         return Saying(tr("Even the smallest context does not fit."), "no")
     if not sum_.fits:
@@ -189,6 +199,7 @@ def _picture(title: str, pool: PoolUse, parts: MemoryParts, gpu_limit: PoolUse |
     else:
         legend.append(LegendEntry("free", tr("Free"), size_words(free)))
     amount = tr("{used} of {total}").format(used=_figure(used, has_units), total=_total(pool.total_bytes))
+    note = tr("Weights include a second copy in the processor's own layout.") if parts.repacked_bytes else ""
     bar = MemoryState(
         total_bytes=pool.total_bytes,
         parts=tuple(block for block in blocks if block.size_bytes > 0),
@@ -197,7 +208,7 @@ def _picture(title: str, pool: PoolUse, parts: MemoryParts, gpu_limit: PoolUse |
         overflow_bytes=min(excess, pool.total_bytes),
         description=", ".join([f"{title}: {amount}", *(f"{entry.label} {entry.figure}" for entry in legend)]),
     )
-    return PoolPicture(title, amount, bar, _caption(pool, gpu_limit), tuple(legend))
+    return PoolPicture(title, amount, bar, _caption(pool, gpu_limit), tuple(legend), note)
 
 
 def grouped(parts: MemoryParts) -> tuple[int, int, int]:

@@ -56,6 +56,48 @@ def test_incomplete_model_is_refused_with_a_reason(workbench: Any, tmp_path: Pat
     assert workbench.services.models.current == before
 
 
+def test_added_file_stands_beside_the_one_that_answers(
+    workbench: Any, tmp_path: Path, write_model: Callable[..., Path]
+) -> None:
+    models, state = workbench.services.models, lambda: workbench.services.profile.state
+    before, added = models.current, []
+    models.file_added.connect(added.append)
+    path = write_model(tmp_path / "mine.gguf")
+    models.add_file(path)
+    workbench.wait(lambda: bool(added))
+    assert added[0] in models.models
+    assert models.current == before
+    assert str(path) in state().recent_models
+    assert state().last_model_path == str(before.path)
+
+
+def test_added_file_that_is_no_model_is_shown_and_not_remembered(workbench: Any, tmp_path: Path) -> None:
+    models, added = workbench.services.models, []
+    models.file_added.connect(added.append)
+    path = tmp_path / "letter.gguf"
+    path.write_text("Dear reader", encoding="utf-8")
+    models.add_file(path)
+    workbench.wait(lambda: bool(added))
+    models.refresh()
+    workbench.wait(lambda: not models._is_looking)
+    assert path in [model.path for model in models.models]
+    assert str(path) not in workbench.services.profile.state.recent_models
+
+
+def test_look_that_finds_nothing_new_tells_nothing(workbench: Any, write_model: Callable[..., Path]) -> None:
+    models = workbench.services.models
+    told: list[object] = []
+    models.models_changed.connect(told.append)
+    models.refresh()
+    models.refresh()
+    workbench.wait(lambda: not models._is_looking)
+    assert told == []
+    write_model(workbench.services.profile.paths.models_directory / "new.gguf")
+    models.refresh()
+    workbench.wait(lambda: bool(told))
+    assert "new" in [model.name for model in models.models]
+
+
 def test_no_model_at_all_is_no_error(make_workbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engines.library.find_starter", lambda catalog: None)
     bench = make_workbench(None)

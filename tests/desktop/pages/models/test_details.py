@@ -115,6 +115,9 @@ def test_a_context_beyond_what_fits_is_said_and_offered_guarded(own: Shown, qtbo
     assert pressed == []
     assert "It may stop or slow everything down" in details.anyway.text()
     details.anyway.click()
+    assert pressed == [], "a double click does not pass the guard"
+    qtbot.waitUntil(lambda: not details._guard.isActive())
+    details.anyway.click()
     assert pressed == [True]
     assert details.anyway.text() == "Run anyway"
 
@@ -127,9 +130,15 @@ def test_what_the_engine_does_not_know_cannot_be_forced(details: ModelDetails) -
         for build in model.builds
         if build.verdict is not None and build.verdict.kind == "cannot" and build.build.engine == "mlx"  # type: ignore[union-attr]
     )
-    Shown(details, assessor, model, build.id)
+    shown = Shown(details, assessor, model, build.id)
+    assert shown.verdict.is_refused
     assert details.anyway.isHidden()
     assert details.question.text() == "Why not?"
+    assert details.memory.saying() == shown.verdict.reasons[0]
+    assert details.absent.isHidden(), "having its file would change nothing"
+    told = details.explain.explanation()
+    assert told.title == "Why this version cannot run here"
+    assert "ok" not in [row.tone for section in told.sections for row in section.rows]
 
 
 def test_sum_opens_and_closes(own: Shown) -> None:
@@ -155,6 +164,14 @@ def test_version_of_unknown_size_has_no_bar(details: ModelDetails) -> None:
     assert details.question.isHidden()
     texts = [text.full_text() for text in details.findChildren(Text) if text.isVisible()]
     assert any(text.startswith("Not known yet") for text in texts)
+
+
+def test_damaged_file_shows_its_problem_and_no_verdict(details: ModelDetails, own: Shown) -> None:
+    fit = replace(own.model.best_build, facts=None, verdict=None, problem="The file is damaged.")
+    details.show_model(replace(own.model, builds=(fit,)), fit.id, 0, 0)
+    assert "The file is damaged." in own.texts()
+    assert [choice.kind for choice in details.picker.choices()] == [None]
+    details.picker.grab()
 
 
 def test_another_version_and_another_context_are_told(details: ModelDetails, qtbot: Any) -> None:

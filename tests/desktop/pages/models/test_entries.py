@@ -13,7 +13,7 @@ from desktop.services.assessing import assess
 from desktop.services.fit_values import Assessment
 from engines.assessor import Assessor
 from engines.catalog import load_catalog
-from engines.fit.values import Running
+from engines.fit.values import Running, SpeedRange
 from engines.hardware.machine import Machine
 from engines.hardware.profiles import find_profile
 from engines.library import describe_file
@@ -104,4 +104,21 @@ def test_file_with_a_problem_says_it(with_file: Assessment) -> None:
     assert fit.installed is not None
     torn = replace(fit, installed=replace(fit.installed, problem="a part is missing"), verdict=None, problem="Torn.")
     state = row_state(replace(mine, builds=(torn,)), with_file, None)
-    assert (state.kind, state.note, state.summary, state.actions) == ("unknown", "Not complete", "Torn.", ())
+    assert (state.kind, state.note, state.summary, state.actions) == (None, "Not complete", "Torn.", ())
+    damaged = replace(fit, facts=None, verdict=None, problem="This is no model.")
+    state = row_state(replace(mine, builds=(damaged,)), with_file, None, is_open=True)
+    assert (state.kind, state.note, state.summary, state.actions) == (None, "Damaged", "This is no model.", ())
+
+
+def test_slow_models_stand_after_those_as_fast_as_people_read(mac: Assessment) -> None:
+    first, second, third = in_segment(mac, "recommended")[:3]
+    verdict = second.best_build.verdict
+    assert verdict is not None
+    crawling = SpeedRange(low=1, likely=1.2, high=2, source="prediction")
+    build = replace(second.best_build, verdict=replace(verdict, decode=crawling))
+    slow = replace(second, builds=(build,), best=0)
+    both = replace(mac, models=(slow, third))
+    assert in_segment(both, "recommended") == (third, slow)
+    assert row_state(slow, both, None).speed == "about 0.9 words/s, slow"
+    assert in_segment(replace(both, recommended_id=slow.id), "recommended") == (slow, third), "the choice stays on top"
+    assert in_segment(replace(both, models=(slow, first)), "all") == (first, slow)

@@ -12,6 +12,7 @@ from desktop.widgets.explain_panel import Explanation
 from engines.assessor import Assessor
 from engines.catalog import load_catalog
 from engines.fit.values import TERMS, Running
+from engines.hardware.machine import Machine
 from engines.hardware.profiles import find_profile
 
 
@@ -58,6 +59,20 @@ def test_every_limit_is_there_with_what_is_left() -> None:
     assert rest == pytest.approx(gigabytes["Snug may use"], abs=0.15), "the sum adds up"
     assert memory.rows[-1].tone == "ok"
     assert any(row.note.startswith("assumed") for row in memory.rows)
+
+
+def test_other_apps_are_named_only_where_this_moment_is_spoken_of(computer: Machine) -> None:
+    catalog = load_catalog()
+    for machine, is_named in ((computer, True), (find_profile("mac-mini-m4-16"), False)):
+        assessor = Assessor(catalog, machine)
+        models = assess(assessor, (), Running()).models
+        fit = next(build for model in models for build in model.builds if is_example(build, "fits"))
+        assert fit.facts is not None
+        verdict, sum_ = judge_at(assessor, fit.facts, 8192, Running())
+        told = explanation(fit, verdict, sum_, machine, "Model")
+        labels = [row.label for section in told.sections for row in section.rows]
+        assert ("Snug may use right now" in labels) == is_named
+        assert ("Other apps" in labels) == is_named
 
 
 def test_a_refusal_says_what_is_missing() -> None:

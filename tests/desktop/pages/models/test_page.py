@@ -288,11 +288,43 @@ def test_file_from_anywhere_is_added(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("", ""))
     bench.page.header.add.click()
     assert bench.page.header.segments.current() == "recommended"
+    before = bench.services.models.current
     chosen = write_model(tmp_path / "from-elsewhere.gguf")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(chosen), ""))
     bench.page.details.file_requested.emit()
-    bench.wait(lambda: "from-elsewhere" in bench.names())
+    bench.wait(lambda: bench.open_names() == ["from-elsewhere"])
     assert bench.page.header.segments.current() == "installed"
+    assert bench.services.models.current == before, "the chat keeps its model"
+    bench.wait(lambda: not bench.page._show_timer.isActive())
+    top = bench.row("from-elsewhere").mapTo(bench.page._scroll.viewport(), QPoint(0, 0)).y()
+    assert 0 <= top < bench.page._scroll.viewport().height()
+
+
+def test_files_put_into_the_folder_appear_when_the_page_or_the_window_comes_back(
+    bench: PageBench, write_model: Callable[..., Path]
+) -> None:
+    folder = bench.services.profile.paths.models_directory
+    bench.choose("installed")
+    bench.page.hidden()
+    write_model(folder / "put-while-away.gguf")
+    bench.page.shown()
+    bench.wait(lambda: "put-while-away" in bench.names())
+    write_model(folder / "put-while-shown.gguf")
+    window = bench.page.window().windowHandle()
+    QApplication.instance().focusWindowChanged.emit(window)  # type: ignore[union-attr]
+    bench.wait(lambda: "put-while-shown" in bench.names())
+
+
+def test_file_that_is_no_model_offers_no_chat(bench: PageBench) -> None:
+    folder = bench.services.profile.paths.models_directory
+    (folder / "letter.gguf").write_text("Dear reader", encoding="utf-8")
+    bench.choose("installed")
+    bench.page.shown()
+    bench.wait(lambda: "letter" in bench.names())
+    row = bench.row("letter")
+    assert (row.state.kind, row.state.note, row.buttons()) == (None, "Damaged", [])
+    assert not row._badge.isVisible()
+    assert row.state.summary != ""
 
 
 def test_models_folder_is_opened(bench: PageBench, monkeypatch: pytest.MonkeyPatch) -> None:

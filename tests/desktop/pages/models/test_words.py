@@ -79,6 +79,9 @@ def test_speed_is_about_where_it_is_predicted_and_bare_where_it_is_measured() ->
     assert speed_words(predicted) == "about 15 words/s"
     assert speed_words(measured) == "15 words/s"
     assert speed_words(None) == ""
+    crawling = SpeedRange(low=1, likely=1.2, high=2, source="prediction")
+    assert speed_words(crawling) == "about 0.9 words/s, slow"
+    assert speed_words(replace(crawling, source="measured")) == "0.9 words/s, slow"
     assert speed_details(predicted) == "14 to 26 tokens/s"
     assert speed_details(measured) == "20 tokens/s"
     assert speed_details(SpeedRange(low=0.5, likely=0.7, high=1.2, source="prediction")) == "0.5 to 1.2 tokens/s"
@@ -111,6 +114,9 @@ def test_what_is_said_of_a_context() -> None:
     saying = context_saying(tight, verdict_of(largest=16384))
     assert (saying.words, saying.tone) == ("Too much for this computer: 16k is the most that fits.", "no")
     assert context_saying(tight, verdict_of("cannot")).words == "Even the smallest context does not fit."
+    refused = replace(verdict_of("cannot"), is_refused=True, reasons=("No engine reads it.", "Another."))
+    saying = context_saying(fits, refused)
+    assert (saying.words, saying.tone) == ("No engine reads it.", "no")
 
 
 @pytest.mark.parametrize(
@@ -163,6 +169,14 @@ def test_what_sticks_out_is_missing() -> None:
     assert picture.bar.overflow == "cannot"
     assert picture.bar.overflow_bytes == 4.2 * GIGABYTE
     assert (picture.legend[-1].label, picture.legend[-1].figure) == ("Missing", "4.2 GB")
+
+
+def test_second_copy_of_the_weights_is_spoken_of() -> None:
+    (picture,) = pictures(sum_of(pool()))
+    assert picture.note == ""
+    parts = replace(PARTS, repacked_bytes=GIGABYTE)
+    (picture,) = pictures(MemorySum(4096, Placement(main=parts), (pool(needed=parts.total_bytes),)))
+    assert picture.note == "Weights include a second copy in the processor's own layout."
 
 
 def test_small_parts_have_their_units() -> None:
