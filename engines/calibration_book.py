@@ -19,6 +19,7 @@ from engines.base import LoadSettings, Usage
 from engines.fit import calibration
 from engines.fit.calibration import BandwidthRecord, LoadRecord, Records, ReplyRecord, machine_key, measured_bandwidths
 from engines.fit.values import Correction, ModelFacts, Placement, SpeedRange
+from engines.hardware.detect import NO_BANDWIDTH
 from engines.hardware.machine import Bandwidth, Machine
 from engines.registry import ENGINES, library_version
 from engines.shared_files import locked, write_whole
@@ -149,11 +150,14 @@ class CalibrationBook:
             self._change(lambda records: replace(records, replies=(*records.replies, record)[-REPLIES_KEPT:]))
 
     def with_measured(self, machine: Machine) -> Machine:
-        """The machine with the speed of its memory as it was measured here, where no table knows it."""
+        """The machine with the speed of its memory as it was measured here, where no table knows it, and without
+        the sentence that it is not known.
+        """
         found = measured_bandwidths(self.records, machine)
         if machine.is_profile or machine.bandwidth is not None or not found:
             return machine
-        return replace(machine, bandwidth=found[0])
+        unknown = tuple(sentence for sentence in machine.unknown if sentence != NO_BANDWIDTH)
+        return replace(machine, bandwidth=found[0], unknown=unknown)
 
     def wants_bandwidth(self, machine: Machine) -> bool:
         """Whether the speed of this machine's memory should be measured, and noted, once more."""

@@ -14,6 +14,7 @@ import pytest
 from engines.base import LoadSettings, Usage
 from engines.calibration_book import LOADS_KEPT, MAXIMUM_FILE_BYTES, REPLIES_KEPT, CalibrationBook
 from engines.fit.values import Correction, Geometry, MemoryParts, ModelFacts, Placement, SpeedRange, Weights
+from engines.hardware.detect import NO_BANDWIDTH
 from engines.hardware.machine import Bandwidth, Machine, Processor
 
 FACTS = ModelFacts(
@@ -216,6 +217,8 @@ def test_the_speed_of_memory_is_measured_until_it_is_sure_and_then_known(tmp_pat
     known = CalibrationBook.load(path)
     assert not known.wants_bandwidth(MACHINE)
     assert known.with_measured(MACHINE).bandwidth == Bandwidth(bytes_per_second=30, source="measured", note="so")
+    unknowing = replace(MACHINE, unknown=(NO_BANDWIDTH, "Other."))
+    assert known.with_measured(unknowing).unknown == ("Other.",)
 
 
 def test_a_speed_from_a_table_and_a_described_computer_need_no_measuring(tmp_path: Path) -> None:
