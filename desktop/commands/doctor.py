@@ -14,7 +14,7 @@ from desktop.commands.exit_codes import ExitCode
 from desktop.commands.reset import PARTS, open_reset
 from desktop.commands.terminal import Terminal
 from desktop.core.paths import AppPaths
-from engines.lease import gibibytes
+from engines.fit.sizes import gigabytes
 
 EXAMPLES = """\
 examples:
@@ -161,4 +161,4 @@ def _session(facts: Facts) -> Rows:
 
 
 def _size(size_bytes: int) -> str:
-    return f"{size_bytes:,} bytes" if size_bytes < 1024 else gibibytes(size_bytes)
+    return f"{size_bytes:,} bytes" if size_bytes < 1000 else gigabytes(size_bytes)

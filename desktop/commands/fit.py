@@ -138,6 +138,8 @@ def _reset(book: CalibrationBook, terminal: Terminal) -> int:
 def _mistake(arguments: argparse.Namespace) -> str:
     """What does not go together, as a sentence; "" when all is well."""
     loads = arguments.load or arguments.force
+    if arguments.model is not None and not arguments.model.strip():
+        return "The name of the model is missing."
     if loads and arguments.model is None:
         return "Which model should be loaded? Name it."
     if loads and arguments.machine is not None:

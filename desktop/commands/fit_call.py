@@ -88,6 +88,7 @@ class FitCall:
                 answer.candidate.size_bytes,
                 answer.verdict,
                 marked=marked is not None and answer.candidate.catalog_build == marked.build,
+                has_engine=answer.candidate.has_engine,
             )
             for answer in answers
         ]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
-from desktop.commands.fit_text import labelled, wrapped
+from desktop.commands.fit_text import counted, labelled, wrapped
 from engines.base import LoadSettings
 from engines.fit import calibration
 from engines.fit.limits import kept_free_bytes, system_bytes
@@ -128,7 +128,7 @@ def _note(term: str, judged: Judged, parts: MemoryParts) -> str:
         case "projector_bytes":
             return "The file that turns pictures into tokens, loaded beside the model."
         case "vocabulary_bytes":
-            return f"Tables of {geometry.vocabulary:,} tokens: 10 MiB and about 125 bytes each (measured)."
+            return f"Tables of {geometry.vocabulary:,} tokens: 10.5 MB and about 125 bytes each (measured)."
         case "process_bytes":
             return _process_note(parts, judged.correction)
         case _:
@@ -151,7 +151,7 @@ def _context_note(geometry: Geometry, settings: LoadSettings) -> str:
 
 def _cache_words(part: CachePart, context_tokens: int) -> str:
     wide = f"{part.key_width} + {part.value_width}" if part.value_width else f"{part.key_width} (keys only)"
-    said = f"{part.layers} layers x {wide} values per "
+    said = f"{counted(part.layers, 'layer')} x {wide} values per "
     said += "token" if part.divisor == 1 else f"{part.divisor} tokens"
     if part.window_tokens is not None and part.window_tokens < context_tokens:
         said += f", of the last {part.window_tokens:,} tokens and one batch only"
@@ -196,7 +196,7 @@ def _limit(machine: Machine, pool: PoolUse, running: Running, width: int) -> Ite
 def _memory_limit(machine: Machine, pool: PoolUse, width: int) -> Iterator[str]:
     note = "what a container's limit leaves" if machine.container_limit_bytes is not None else ""
     yield from _row("memory", pool.total_bytes, width, note)
-    rule = "for the system and surprises" if machine.unified_gpu is not None else "a tenth, at least 1 GiB"
+    rule = "for the system and surprises" if machine.unified_gpu is not None else "a tenth, at least 1.1 GB"
     yield from _row("kept free", -kept_free_bytes(machine), width, rule)
     yield from _row("the system", -system_bytes(machine), width, "assumed, with every program closed")
 
@@ -226,7 +226,7 @@ def _speed(label: str, speed: SpeedRange | None, width: int) -> Iterator[str]:
     if speed is None:
         yield from labelled(label, "not known yet: too little is known about this computer or this model", width)
         return
-    figures = f"{speed.likely:.1f} tokens/s"
+    figures = f"{speed.likely:,.1f} tokens/s"
     if speed.source != "measured":
-        figures = f"about {figures}, {speed.low:.1f} to {speed.high:.1f}"
+        figures = f"about {figures}, {speed.low:,.1f} to {speed.high:,.1f}"
     yield from labelled(label, f"{figures}: {speed.basis}" if speed.basis else figures, width)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from desktop.commands.chat_engine import EngineChoices, TerminalEngine
 from desktop.commands.fit_report import LoadReport
-from desktop.commands.fit_text import rate
+from desktop.commands.fit_text import rate, wrapped
 from desktop.commands.model_fit import ModelFit
 from desktop.commands.terminal import Terminal
 from engines.base import ChatMessage, GenerationOptions, LoadSettings, Usage
@@ -31,6 +31,10 @@ _PROMPT = (
     "Please go on with this story in a few sentences."
 )
 """Long enough to measure reading as well (engines.fit.calibration.LEAST_READ_TOKENS)."""
+_PREDICTED = (
+    "Predicted: for a conversation as short as this one, and without what earlier loads taught, so these figures may "
+    "differ from those above."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def load_and_compare(trial: LoadTrial) -> LoadReport | None:
     return _report(trial.fit, end.usage)
 
 
-def comparison(report: LoadReport) -> Iterator[str]:
+def comparison(report: LoadReport, *, width: int) -> Iterator[str]:
     """Predicted against measured, as a little table."""
     yield f"  {'':<14}{'predicted':>12}{'measured':>12}"
     memory = (report.predicted_memory_bytes, report.measured_memory_bytes)
@@ -79,10 +83,20 @@ def comparison(report: LoadReport) -> Iterator[str]:
             said = f"~{rate(predicted)}/s" if predicted is not None else "?"
             yield _row(label, said, f"{rate(measured)}/s", _difference(predicted, measured))
     yield f"  {'loaded in':<14}{'':>12}{report.load_seconds:>10.1f} s"
+    yield ""
+    yield from wrapped(_PREDICTED, width)
 
 
-def dangers(name: str, verdict: Verdict) -> Iterator[str]:
-    """What may happen when a model is loaded with settings that do not fit."""
+def dangers(name: str, verdict: Verdict, *, width: int) -> Iterator[str]:
+    """What may happen when a model is loaded with settings that do not fit, in lines of at most `width` columns."""
+    for sentence in _dangers(name, verdict):
+        first, *rest = wrapped(sentence, width - 2)
+        yield first
+        for line in rest:
+            yield f"  {line}" if sentence.startswith("- ") else line
+
+
+def _dangers(name: str, verdict: Verdict) -> Iterator[str]:
     yield f"{name} does not fit. {shortage_words(verdict)}"
     yield "If it is loaded nevertheless:"
     yield "- the computer may become very slow, or stand still for minutes;"

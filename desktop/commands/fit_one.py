@@ -154,13 +154,13 @@ def _trial(call: FitCall, model: InstalledModel, wish: LoadWish, *, against_verd
         call.terminal.say(book.problem)
     if report is not None and not call.options.as_json:
         call.write()
-        for line in comparison(report):
+        for line in comparison(report, width=call.text_width):
             call.write(line)
     return report
 
 
 def _is_confirmed(call: FitCall, name: str, verdict: Verdict) -> bool:
-    for line in dangers(name, verdict):
+    for line in dangers(name, verdict, width=call.text_width):
         call.terminal.say(line)
     if call.options.confirmed:
         return True

@@ -8,7 +8,7 @@ from desktop.commands.exit_codes import ExitCode
 from desktop.commands.fit_call import Answer, FitCall
 from desktop.commands.fit_explain import Judged, explanation
 from desktop.commands.fit_subject import of_build, on_this_computer
-from desktop.commands.fit_text import engine_name, is_only_not_now, is_slow, machine_line, wrapped
+from desktop.commands.fit_text import counted, engine_name, is_only_not_now, is_slow, machine_line, wrapped
 from engines.fit.recommend import Ranked, Recommendation, best_build
 
 
@@ -73,4 +73,5 @@ def _legend(call: FitCall, recommendation: Recommendation, answers: Sequence[Ans
     yield "snug fit MODEL tells more about one, and with --explain everything."
     hidden = len(recommendation.ranked) - len({entry.model.id for entry in recommendation.ranked})
     if hidden and not call.options.shows_all:
-        yield f"There are {hidden} more builds of these models: snug fit --all."
+        there_are = "There is" if hidden == 1 else "There are"
+        yield f"{there_are} {counted(hidden, 'more build')} of these models: snug fit --all."

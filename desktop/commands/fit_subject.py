@@ -13,9 +13,11 @@ from pathlib import Path
 from engines.assessor import Assessor
 from engines.catalog import CatalogBuild, CatalogModel
 from engines.errors import EngineError, ModelFileError
+from engines.fit.support import why_unsupported
 from engines.fit.values import ModelFacts
 from engines.formats.mlx_folder import CONFIG_NAME
 from engines.library import InstalledModel, describe_file, find_model, installed_models
+from engines.registry import ENGINES
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?")
 """owner/name of the Hub, and after a colon a part of a file's name."""
@@ -38,6 +40,15 @@ class Candidate:
     """A fetched header that the engine can plan with; not a model."""
     repository: str = ""
     problem: str = ""
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether an engine here runs such models at all, whatever the memory and the settings."""
+        if self.facts is not None:
+            return not why_unsupported(self.facts)
+        if self.catalog_build is not None and self.catalog_build.unsupported:
+            return False
+        return any(info.id == self.engine for info in ENGINES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,35 @@ def find_subject(wanted: str, assessor: Assessor, models_directory: Path) -> Sub
         if not known:
             return None
         return Subject(wanted, tuple(of_build(model, build, assessor) for model, build in known))
-    return of_file(find_model(wanted, catalog, models_directory).path, assessor)
+    try:
+        return of_file(find_model(wanted, catalog, models_directory).path, assessor)
+    except ModelFileError:
+        if path.exists():
+            raise
+        found = _called(wanted, assessor, models_directory)
+        if not found:
+            raise
+        return found
+
+
+def _called(wanted: str, assessor: Assessor, models_directory: Path) -> Subject | None:
+    """The file whose header says this name, which other programs show; None: there is none.
+
+    Raises: ModelFileError with all names, where several have the name or a part of it.
+    """
+    key = wanted.strip().casefold()
+    local = [each for each in on_this_computer(assessor, models_directory) if each.facts is not None]
+    same = [each for each in local if each.facts is not None and each.facts.name.casefold() == key]
+    if len(same) == 1:
+        return Subject(same[0].name, (same[0],))
+    names = [model.name for model in assessor.catalog.models if key in f"{model.name}\n{model.id}".casefold()]
+    names += [each.name for each in local if each in same or key in each.name.casefold()]
+    different = sorted(set(names), key=str.casefold)
+    if len(different) < 2:
+        return None
+    raise ModelFileError(
+        f"{wanted} can be {len(different)} different models.", f"Name one of them: {', '.join(different)}."
+    )
 
 
 def of_file(path: Path, assessor: Assessor) -> Subject:
@@ -98,7 +137,7 @@ def of_installed(model: InstalledModel, assessor: Assessor) -> Candidate:
     path = model.path
     facts = assessor.facts_of_file(path)
     return Candidate(
-        name=model.name if model.model is not None else facts.name or model.name,
+        name=model.name,
         build=facts.quantization,
         engine=facts.engine,
         facts=facts,

@@ -29,6 +29,8 @@ class TableRow:
     verdict: Verdict | None
     marked: bool = False
     """The recommended one."""
+    has_engine: bool = True
+    """An engine here runs such models at all."""
 
 
 def table(rows: Sequence[TableRow], width: int) -> Iterator[str]:
@@ -47,9 +49,13 @@ def _cells(row: TableRow) -> tuple[str, ...]:
     name = f"{'*' if row.marked else ' '} {row.name}"
     size = gigabytes(row.size_bytes) if row.size_bytes is not None else "?"
     verdict = row.verdict
+    if not row.has_engine:
+        return name, row.build, size, "no engine", "", "", ""
     if verdict is None:
         return name, row.build, size, "not known", "", "", ""
-    memory = gigabytes(tightest(verdict).needed_bytes)
+    if verdict.is_refused:  # more memory would not help, so a figure would mislead
+        return name, row.build, size, "refused", "", "", ""
+    memory = gigabytes(tightest(verdict).needed_bytes) if row.size_bytes is not None else ""
     if verdict.kind == "cannot":
         return name, row.build, size, short_verdict(verdict), "", "", memory
     speed = verdict.decode

@@ -111,6 +111,11 @@ def rate(tokens_per_second: float) -> str:
     return f"{round(tokens_per_second, 2 - digits):,.0f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Like "1 core" and "6,000 cores"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def engine_name(engine_id: str) -> str:
     """The engine's name for people; an engine that this version lacks goes by its id."""
     return next((info.name for info in ENGINES if info.id == engine_id), {"mlx": "MLX"}.get(engine_id, engine_id))
@@ -221,14 +226,14 @@ def settings_words(settings: LoadSettings) -> str:
     if settings.kv_type != "f16":
         parts.append(f"context kept as {settings.kv_type}")
     if settings.gpu_layers > 0:
-        parts.append(f"{settings.gpu_layers} layers on the GPU")
+        parts.append(f"{counted(settings.gpu_layers, 'layer')} on the GPU")
     if settings.expert_layers_on_cpu:
-        parts.append(f"experts of {settings.expert_layers_on_cpu} layers in main memory")
+        parts.append(f"experts of {counted(settings.expert_layers_on_cpu, 'layer')} in main memory")
     return ", ".join(parts)
 
 
 def _rows(facts: ModelFacts, machine: Machine, verdict: Verdict) -> Iterator[tuple[str, str]]:
-    for pool in verdict.pools:
+    for pool in () if verdict.is_refused else verdict.pools:  # more memory would not help
         yield pool_label(pool), _pool_value(pool, machine, verdict)
     if verdict.kind != "cannot":
         yield "context", _context_value(facts, verdict, machine)
@@ -236,7 +241,8 @@ def _rows(facts: ModelFacts, machine: Machine, verdict: Verdict) -> Iterator[tup
         yield "runs on", verdict.device + (f"; {choices}" if choices else "")
         yield "writes", _writing_value(verdict)
         yield "reads", speed_range(verdict.prefill)
-    yield "on disk", gigabytes(verdict.disk_needed_bytes)
+    if verdict.disk_needed_bytes:
+        yield "on disk", gigabytes(verdict.disk_needed_bytes)
 
 
 def pool_label(pool: PoolUse) -> str:
@@ -247,9 +253,10 @@ def pool_label(pool: PoolUse) -> str:
 def _pool_value(pool: PoolUse, machine: Machine, verdict: Verdict) -> str:
     needed = _needed(pool, not machine.is_profile and verdict.placement.main.source == "dry_run")
     said = f"{needed} of {gigabytes(pool.total_bytes)}; models may use {gigabytes(pool.limit_bytes)}"
-    if machine.is_profile or pool.limit_now_bytes == pool.limit_bytes:
+    now = gigabytes(pool.limit_now_bytes)
+    if machine.is_profile or now == gigabytes(pool.limit_bytes):
         return said
-    return f"{said}, right now {gigabytes(pool.limit_now_bytes)}"
+    return f"{said}, right now {now}"
 
 
 def _needed(pool: PoolUse, is_exact: bool) -> str:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from desktop.commands.exit_codes import ExitCode
+from desktop.commands.fit_text import counted
 from desktop.commands.terminal import Terminal
 from desktop.core.paths import AppPaths
 from desktop.core.settings import load_settings
 from engines.calibration_book import CalibrationBook
+from engines.fit.sizes import GIGABYTE, gigabytes
 from engines.hardware import detect, machine_file
 from engines.hardware.machine import Bandwidth, Gpu, Machine
 from engines.hardware.machine_file import MachineFileError, load_machine, save_machine
 from engines.hardware.profiles import find_profile, load_profiles
-from engines.lease import gibibytes
 
-GIGABYTE = 10**9
+GIBIBYTE = 1024**3
 EXAMPLES = """\
 examples:
   snug machine                          this computer, for people
@@ -86,10 +86,7 @@ def _here(arguments: argparse.Namespace, paths: AppPaths, terminal: Terminal) ->
     machine = detect.read_machine(paths.with_models_directory(settings.models_directory).models_directory)
     book = CalibrationBook.load(paths.calibration_path)
     if not arguments.measure:
-        known = book.with_measured(machine)
-        if known.bandwidth is None:
-            return machine
-        return replace(known, unknown=tuple(said for said in known.unknown if said != detect.NO_BANDWIDTH))
+        return book.with_measured(machine)
     terminal.progress("Measuring memory and disk")
     measured = detect.measured(machine)
     if machine.bandwidth is None and measured.bandwidth is not None:
@@ -173,17 +170,23 @@ def _processor(machine: Machine) -> Rows:
 
 
 def _memory(machine: Machine) -> Rows:
-    yield "for programs", gibibytes(machine.memory_total_bytes)
+    yield "for programs", f"{gigabytes(machine.memory_total_bytes)}{_as_sold(machine.memory_total_bytes)}"
     if machine.memory_available_bytes is not None:
-        yield "available now", gibibytes(machine.memory_available_bytes)
+        yield "available now", gigabytes(machine.memory_available_bytes)
     if machine.container_limit_bytes is not None:
-        yield "container limit", gibibytes(machine.container_limit_bytes)
+        yield "container limit", gigabytes(machine.container_limit_bytes)
     if machine.commit_left_bytes is not None:
-        yield "can be promised", gibibytes(machine.commit_left_bytes)
+        yield "can be promised", gigabytes(machine.commit_left_bytes)
     if machine.swap_total_bytes is not None:
-        used = f", {gibibytes(machine.swap_used_bytes)} used" if machine.swap_used_bytes is not None else ""
-        yield "swap", f"{gibibytes(machine.swap_total_bytes)}{used}" if machine.swap_total_bytes else "none"
+        used = f", {gigabytes(machine.swap_used_bytes)} used" if machine.swap_used_bytes is not None else ""
+        yield "swap", f"{gigabytes(machine.swap_total_bytes)}{used}" if machine.swap_total_bytes else "none"
     yield "reads", _speed(machine.bandwidth)
+
+
+def _as_sold(memory_bytes: int) -> str:
+    """Memory is sold in units of 1024: what is sold as 16 GB holds 17.2 billion bytes."""
+    whole = round(memory_bytes / GIBIBYTE)
+    return f", sold as {whole} GB" if whole and abs(memory_bytes / GIBIBYTE - whole) < 0.01 else ""
 
 
 def _graphics(machine: Machine) -> Rows:
@@ -194,7 +197,7 @@ def _graphics(machine: Machine) -> Rows:
         yield "", f"  {_gpu_memory(gpu)}"
         if gpu.bandwidth is not None and gpu.bandwidth != machine.bandwidth:
             yield "", f"  reads {_speed(gpu.bandwidth)}"
-        details = [f"{gpu.cores} cores" if gpu.cores else "", f"driver {gpu.driver}" if gpu.driver else ""]
+        details = [counted(gpu.cores, "core") if gpu.cores else "", f"driver {gpu.driver}" if gpu.driver else ""]
         details.append("drives a screen" if gpu.drives_display else "")
         if any(details):
             yield "", f"  {', '.join(detail for detail in details if detail)}"
@@ -203,10 +206,10 @@ def _graphics(machine: Machine) -> Rows:
 def _gpu_memory(gpu: Gpu) -> str:
     parts = []
     if gpu.memory_total_bytes is not None:
-        free = f", {gibibytes(gpu.memory_free_bytes)} free" if gpu.memory_free_bytes is not None else ""
-        parts.append(f"{gibibytes(gpu.memory_total_bytes)} of its own{free}")
+        free = f", {gigabytes(gpu.memory_free_bytes)} free" if gpu.memory_free_bytes is not None else ""
+        parts.append(f"{gigabytes(gpu.memory_total_bytes)} of its own{free}")
     if gpu.shared_limit_bytes is not None:
-        parts.append(f"may use {gibibytes(gpu.shared_limit_bytes)} of the main memory")
+        parts.append(f"may use {gigabytes(gpu.shared_limit_bytes)} of the main memory")
     return "; ".join(parts) or "memory not known"
 
 
@@ -216,7 +219,7 @@ def _disk(machine: Machine) -> Rows:
         return
     yield "folder", disk.path
     if disk.free_bytes is not None and disk.total_bytes is not None:
-        yield "free", f"{gibibytes(disk.free_bytes)} of {gibibytes(disk.total_bytes)}"
+        yield "free", f"{gigabytes(disk.free_bytes)} of {gigabytes(disk.total_bytes)}"
     if disk.random_read is not None:
         yield "reads", _speed(disk.random_read)
 
@@ -234,7 +237,7 @@ def _power(machine: Machine) -> Rows:
 def _speed(bandwidth: Bandwidth | None) -> str:
     if bandwidth is None:
         return "not known how fast"
-    gigabytes = bandwidth.bytes_per_second / GIGABYTE
-    figure = f"{gigabytes:.0f}" if gigabytes >= 10 else f"{gigabytes:.1f}"
+    rate = bandwidth.bytes_per_second / GIGABYTE
+    figure = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
     source = {"table": "by table", "measured": "measured", "assumed": "assumed"}[bandwidth.source]
     return f"{figure} GB/s, {source}{': ' if bandwidth.note else ''}{bandwidth.note}"

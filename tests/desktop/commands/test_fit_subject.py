@@ -9,9 +9,18 @@ from desktop.commands.fit_subject import find_subject, of_build, of_file, on_thi
 from engines.assessor import Assessor
 from engines.catalog import load_catalog
 from engines.errors import ModelFileError
+from engines.formats.sparse import write_sparse
 from engines.hardware.machine import Machine
+from tests.support import gguf_writer
 
 STARTER = "smollm2-135m-instruct"
+
+
+def write_named(path: Path, name: str) -> None:
+    """A model file whose header says this name."""
+    metadata, tensors = gguf_writer.model(layers=2, width=1024, vocabulary_size=100)
+    header, length = gguf_writer.header({**metadata, "general.name": name}, tensors)
+    write_sparse(header, length, path)
 
 
 @pytest.fixture
@@ -78,6 +87,37 @@ def test_a_name_that_nobody_knows_is_said_with_what_was_meant(assessor: Assessor
         find_subject("smollm2-135m", assessor, tmp_path)
 
     assert f"Did you mean {STARTER}?" in refused.value.advice
+
+
+def test_the_name_in_a_files_header_means_that_file(assessor: Assessor, tmp_path: Path) -> None:
+    write_named(tmp_path / "own-file-Q4.gguf", "Harbour 1B")
+
+    for wanted in ("harbour 1b", "own-file-Q4", "own-file-q4.gguf"):
+        subject = find_subject(wanted, assessor, tmp_path)
+        assert subject is not None
+        assert [candidate.name for candidate in subject.candidates] == ["own-file-Q4"]
+
+
+def test_where_several_names_match_all_are_said(assessor: Assessor, tmp_path: Path) -> None:
+    write_named(tmp_path / "harbour-a.gguf", "Harbour 1B")
+    write_named(tmp_path / "harbour-b.gguf", "Harbour 1B")
+
+    for wanted in ("harbour", "Harbour 1B"):
+        with pytest.raises(ModelFileError, match="can be 2 different models") as refused:
+            find_subject(wanted, assessor, tmp_path)
+        assert refused.value.advice == "Name one of them: harbour-a, harbour-b."
+    with pytest.raises(ModelFileError) as refused:
+        find_subject("qwen", assessor, tmp_path)
+    assert refused.value.advice.lower().count("qwen") >= 2
+
+
+def test_a_build_that_no_engine_runs_says_so(assessor: Assessor) -> None:
+    found = [of_build(model, build, assessor) for model, build in assessor.catalog.builds()]
+    refused = [each for each in found if each.engine == "mlx"]  # this version has no engine for them
+    refused += [each for each in found if each.catalog_build is not None and each.catalog_build.unsupported]
+
+    assert refused and not any(each.has_engine for each in refused)
+    assert any(each.has_engine for each in found)
 
 
 def test_a_file_that_is_no_model_is_an_error(assessor: Assessor, tmp_path: Path) -> None:

@@ -38,6 +38,24 @@ def test_every_build_has_its_verdict_context_speed_and_memory(rows: list[TableRo
     assert lines[4].split() == ["Unknown", "BF16", "?", "not", "known"]
 
 
+def test_no_memory_is_shown_where_more_of_it_would_not_help(facts: ModelFacts, here: Machine) -> None:
+    refused = judge(replace(facts, unsupported="It is a poem."), here)
+    huge = judge(replace(facts, weights=replace(facts.weights, total_bytes=10**11), file_bytes=10**11), here)
+    rows = [
+        TableRow("Poem", "Q4_K_M", 3 * 10**9, refused, has_engine=False),
+        TableRow("Combination", "Q4_K_M", 3 * 10**9, refused),
+        TableRow("Sizeless", "4bit", None, huge),
+        TableRow("Huge", "4bit", 10**11, huge),
+    ]
+
+    lines = [line.split() for line in list(table(rows, UNLIMITED_WIDTH))[1:]]
+
+    assert lines[0] == ["Poem", "Q4_K_M", "3.0", "GB", "no", "engine"]
+    assert lines[1] == ["Combination", "Q4_K_M", "3.0", "GB", "refused"]
+    assert lines[2] == ["Sizeless", "4bit", "?", "cannot"]
+    assert lines[3] == ["Huge", "4bit", "100", "GB", "cannot", *gigabytes(huge.pools[0].needed_bytes).split()]
+
+
 def test_columns_stand_below_each_other_also_with_chinese_names(rows: list[TableRow]) -> None:
     lines = list(table(rows, UNLIMITED_WIDTH))
     place = display_width(lines[0][: lines[0].index("Verdict")])

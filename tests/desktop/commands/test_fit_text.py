@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from desktop.commands.fit_text import (
+    counted,
     display_width,
     engine_name,
     fit_line,
@@ -85,6 +86,28 @@ def test_why_it_cannot_run_comes_first(facts: ModelFacts, here: Machine) -> None
     assert title.startswith("Cannot run here (")
     assert reason.startswith("Needs ")
     assert "writes" not in said
+
+
+def test_what_is_refused_has_no_figures_of_memory(facts: ModelFacts, here: Machine) -> None:
+    text = block(replace(facts, unsupported="It is a poem."), here)
+
+    assert "It is a poem." in text
+    assert "memory" not in text
+
+
+def test_right_now_is_left_out_where_it_looks_the_same(facts: ModelFacts, here: Machine) -> None:
+    free = replace(here, memory_available_bytes=here.memory_total_bytes)
+    limit_bytes = judge(facts, free).pools[0].limit_bytes
+    kept_bytes = here.memory_available_bytes - judge(facts, here).pools[0].limit_now_bytes
+    almost = replace(here, memory_available_bytes=limit_bytes + kept_bytes - 1)
+
+    assert judge(facts, almost).pools[0].limit_now_bytes == limit_bytes - 1
+    assert "right now" not in next(line for line in block(facts, almost).splitlines() if "memory" in line)
+    assert "right now" in next(line for line in block(facts, here).splitlines() if "memory" in line)
+
+
+def test_one_is_not_many() -> None:
+    assert (counted(1, "core"), counted(6000, "core")) == ("1 core", "6,000 cores")
 
 
 def test_a_computer_that_is_busy_now_is_said_in_the_title(facts: ModelFacts, here: Machine) -> None:

@@ -40,7 +40,7 @@ def test_people_are_told_what_this_computer_is(data_directory: Path) -> None:
     run = Run(data_directory)
     assert run.status == ExitCode.OK
     machine = detect.read_machine()
-    for wanted in (machine.name, "\nProcessor\n", "\nMemory\n", "\nGraphics\n", "\nDisk of the models\n", "GiB"):
+    for wanted in (machine.name, "\nProcessor\n", "\nMemory\n", "\nGraphics\n", "\nDisk of the models\n", " GB"):
         assert wanted in run.output
     assert str(data_directory) in run.output
     assert run.messages == ""
@@ -135,15 +135,15 @@ def test_everything_that_can_be_known_has_its_line() -> None:
         "profile           ryzen-ai-max-395-64",
         "system            Linux",
         "cores             16, 8 of them fast; this process may use 4 of 32 logical ones",
-        "available now     40.0 GiB",
-        "container limit   48.0 GiB",
-        "can be promised   50.0 GiB",
-        "swap              8.0 GiB, 1.0 GiB used",
+        "available now     42.9 GB",
+        "container limit   51.5 GB",
+        "can be promised   53.7 GB",
+        "swap              8.6 GB, 1.1 GB used",
         "reads             256 GB/s, by table: Ryzen AI Max",
         "integrated        AMD Radeon 8060S",
-        "0.5 GiB of its own; may use 31.2 GiB of the main memory",
+        "0.5 GB of its own; may use 33.6 GB of the main memory",
         "40 cores, drives a screen",
-        "free              512.0 GiB of 1024.0 GiB",
+        "free              550 GB of 1100 GB",
         "reads             28 GB/s, measured\n",
         "source            battery; models are slower on it",
         "battery           84%",
@@ -151,6 +151,12 @@ def test_everything_that_can_be_known_has_its_line() -> None:
         "To know\n  One thing.",
     ):
         assert wanted in text, text
+
+
+def test_memory_counts_decimally_and_says_how_it_is_sold_where_that_is_certain() -> None:
+    machine = find_profile("mac-mini-m4-16")
+    assert "for programs      17.2 GB, sold as 16 GB\n" in "\n".join(report(machine))
+    assert "for programs      16.5 GB\n" in "\n".join(report(replace(machine, memory_total_bytes=16_500_000_000)))
 
 
 def test_what_is_not_known_is_not_made_up() -> None:
