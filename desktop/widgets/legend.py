@@ -16,8 +16,10 @@ from desktop.widgets.memory_bar import PartKind
 from desktop.widgets.theme import is_size_change, scaled, text_font, theme_of
 
 LegendKind = PartKind | Literal["free", "missing"]
-_SWATCH_PX, _GAP_PX, _LINE_PX = 12, 5, 18
-_BEFORE_FIGURE_PX = 4
+_SWATCH_PX, _GAP_PX, _LINE_PX = 12, 4, 18
+_BEFORE_FIGURE_PX = 3
+_BETWEEN_PX, _BETWEEN_LINES_PX = 5, 6
+_FEWEST_IN_LINE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Legend(FlowRow):
     """The entries in one line, apart as far as there is room, or on several."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(gap_px=6, line_gap_px=6, justify=True, parent=parent)
+        super().__init__(gap_px=_BETWEEN_PX, line_gap_px=_BETWEEN_LINES_PX, justify=True, parent=parent)
         self._items: list[_LegendItem] = []
 
     def set_entries(self, entries: Iterable[LegendEntry]) -> None:
@@ -119,6 +121,15 @@ class Legend(FlowRow):
             self.take(item)
             item.deleteLater()
         self.place()
+
+    def _lines(self, width: int) -> list[list[QWidget]]:
+        """No entry stands alone in the last line where the one before has another to give."""
+        lines = super()._lines(width)
+        if len(lines) > 1 and len(lines[-1]) < _FEWEST_IN_LINE < len(lines[-2]):
+            moved, last = lines[-2][-1], lines[-1][0]
+            if moved.sizeHint().width() + _BETWEEN_PX + last.sizeHint().width() <= width:
+                lines[-1].insert(0, lines[-2].pop())
+        return lines
 
     def entries(self) -> list[LegendEntry]:
         """What is shown."""

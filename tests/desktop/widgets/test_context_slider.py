@@ -78,7 +78,11 @@ def test_what_is_out_of_reach_is_drawn_so_and_can_be_chosen(slider: ContextSlide
     assert tone_at(330) == LIGHT.no
     slider.setValue(4)
     assert slider.tokens() == 131072
+    assert tone_at(330) == LIGHT.no, "beyond the limit nothing is painted as reached"
+    slider.set_most(65536)
+    assert (tone_at(100), tone_at(450)) == (LIGHT.accent, LIGHT.no)
     slider.set_most(None)
+    assert tone_at(450) == LIGHT.accent
     slider.grab()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
@@ -24,6 +25,18 @@ def test_entries_stand_apart_in_one_line_at_the_designs_width(show: Callable[...
     assert {item.y() for item in legend.widgets()} == {0}
     last = legend.widgets()[-1]
     assert abs(last.geometry().right() - 513) <= 1
+
+
+def test_no_entry_stands_alone_in_the_last_line(show: Callable[..., QWidget]) -> None:
+    legend = Legend()
+    figures = ("12.7 GB", "100 MB", "189 MB", "44 MB", "19.3 GB")
+    legend.set_entries(replace(entry, figure=figure) for entry, figure in zip(ENTRIES, figures, strict=True))
+    width = legend.sizeHint().width() - 10
+    show(legend, width, 42)
+    lines = [item.y() for item in legend.widgets()]
+    assert lines == [0, 0, 0, lines[-1], lines[-1]]
+    assert lines[-1] > 0
+    assert all(item.geometry().right() < width for item in legend.widgets())
 
 
 def test_names_and_figures_are_spoken(show: Callable[..., QWidget]) -> None:

@@ -38,6 +38,17 @@ def test_rows_come_a_few_at_a_time(models: ModelList, qtbot: Any) -> None:
     assert shown(models) == [state.id for state in STATES]
 
 
+def test_words_of_an_empty_list_keep_their_distance(models: ModelList) -> None:
+    models.show_rows((), "No model matches.")
+    QApplication.processEvents()
+    text = next(text for text in models.findChildren(Text) if text.full_text() == "No model matches.")
+    place = text.mapTo(models, text.rect().topLeft())
+    assert min(place.x(), place.y()) >= 20
+    assert models.height() - place.y() - text.height() >= 20
+    models.show_rows(STATES[:1], "No model matches.")
+    assert not text.isVisible()
+
+
 def test_rows_are_kept_when_the_list_changes(models: ModelList, qtbot: Any) -> None:
     models.show_rows(STATES[:4], "Nothing.")
     row = models.row("m2")
