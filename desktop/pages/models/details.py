@@ -109,7 +109,9 @@ class ModelDetails(QWidget):
             self.anyway.hide()
         else:
             trained = fit.facts.geometry.trained_context_tokens or tokens
-            self.memory.set_steps(context_steps(trained), tokens, most_tokens)
+            # Of what cannot run at all no context is "too much".
+            self.memory.set_steps(context_steps(trained), tokens, None if verdict.is_refused else most_tokens)
+        self._versions.setVisible(len(model.builds) > 1 or fit is None or not fit.problem)
         is_refused = verdict is not None and verdict.is_refused  # having its file would change nothing
         self.absent.setVisible(fit is not None and fit.installed is None and not is_refused)
         if fit is not None:

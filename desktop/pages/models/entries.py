@@ -57,7 +57,7 @@ def row_state(model: ModelFit, assessment: Assessment, in_use: Path | None, *, i
     summary = model.model.good_for if model.model is not None else _file_words(fit)
     if kind == "cannot" and verdict is not None and verdict.reasons:
         summary = verdict.reasons[0]
-    elif fit.problem:
+    elif fit.problem and not is_open:  # what an open row shows says it itself
         summary = fit.problem
     is_recommended = model.id == assessment.recommended_id
     return ModelRowState(

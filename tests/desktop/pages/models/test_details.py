@@ -135,6 +135,7 @@ def test_what_the_engine_does_not_know_cannot_be_forced(details: ModelDetails) -
     assert details.anyway.isHidden()
     assert details.question.text() == "Why not?"
     assert details.memory.saying() == shown.verdict.reasons[0]
+    assert details.memory.slider._most_tokens is None
     assert details.absent.isHidden(), "having its file would change nothing"
     told = details.explain.explanation()
     assert told.title == "Why this version cannot run here"
@@ -171,6 +172,9 @@ def test_damaged_file_shows_its_problem_and_no_verdict(details: ModelDetails, ow
     details.show_model(replace(own.model, builds=(fit,)), fit.id, 0, 0)
     assert "The file is damaged." in own.texts()
     assert [choice.kind for choice in details.picker.choices()] == [None]
+    assert not details.picker.isVisible(), "there is nothing to choose from"
+    details.show_model(replace(own.model, builds=(fit, replace(fit, id="other"))), fit.id, 0, 0)
+    assert details.picker.isVisible()
     details.picker.grab()
 
 

@@ -106,8 +106,11 @@ def test_file_with_a_problem_says_it(with_file: Assessment) -> None:
     state = row_state(replace(mine, builds=(torn,)), with_file, None)
     assert (state.kind, state.note, state.summary, state.actions) == (None, "Not complete", "Torn.", ())
     damaged = replace(fit, facts=None, verdict=None, problem="This is no model.")
-    state = row_state(replace(mine, builds=(damaged,)), with_file, None, is_open=True)
+    state = row_state(replace(mine, builds=(damaged,)), with_file, None)
     assert (state.kind, state.note, state.summary, state.actions) == (None, "Damaged", "This is no model.", ())
+    state = row_state(replace(mine, builds=(damaged,)), with_file, None, is_open=True)
+    assert state.summary == "Your own file: mine-Q4_K_M.gguf", "the problem stands in what is open"
+    assert state.actions == ()
 
 
 def test_slow_models_stand_after_those_as_fast_as_people_read(mac: Assessment) -> None:
