@@ -203,4 +203,4 @@ def _name_of(engine: str) -> str:
 def _no_engine(engine: str, model: CatalogModel, engines: frozenset[str]) -> str:
     other = next((build for build in model.build if build.engine in engines and not build.unsupported), None)
     sentence = f"This version of Snug has no engine for {_name_of(engine)} models yet."
-    return f"{sentence} The {other.quantization} build of {model.name} works." if other is not None else sentence
+    return f"{sentence} There is a {other.quantization} build for llama.cpp." if other is not None else sentence

@@ -246,7 +246,7 @@ def describe(correction_: Correction) -> str:
     if correction_.decode_measured is not None:
         parts.append(f"speed as measured, {_rate(correction_.decode_measured)} tokens/s")
     elif correction_.decode_factor is not None:
-        parts.append(f"{correction_.decode_factor:.2g} x speed")
+        parts.append(f"{correction_.decode_factor:.2g} times the predicted speed")
     if not parts and not correction_.loads:
         return ""
     loads = f"{correction_.loads:,} load{'' if correction_.loads == 1 else 's'} on this computer"

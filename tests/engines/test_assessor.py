@@ -85,7 +85,10 @@ def test_an_engine_that_this_version_lacks_is_named_with_what_works(assessor: As
     assert facts is not None
     verdict = assessor.judge(facts)
     assert verdict.kind == "cannot"
-    assert "no engine for MLX models yet" in verdict.reasons[0] and "UD-Q4_K_XL build" in verdict.reasons[0]
+    assert (
+        "no engine for MLX models yet" in verdict.reasons[0]
+        and "a UD-Q4_K_XL build for llama.cpp" in verdict.reasons[0]
+    )
 
 
 def test_an_mlx_folder_does_not_fit_where_no_engine_reads_it(tmp_path: Path, assessor: Assessor) -> None:

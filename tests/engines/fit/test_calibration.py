@@ -282,7 +282,7 @@ def test_a_computer_is_known_by_its_parts_and_not_by_a_megabyte() -> None:
         (Correction(), ""),
         (
             Correction(memory_extra_bytes=34 * calibration.MEGABYTE, decode_factor=0.9, loads=12),
-            "Corrected by 12 loads on this computer: +34 MB of memory, 0.9 x speed.",
+            "Corrected by 12 loads on this computer: +34 MB of memory, 0.9 times the predicted speed.",
         ),
         (
             Correction(decode_measured=7.25, loads=1),
