@@ -122,8 +122,10 @@ def test_a_correction_is_shown_with_the_way_to_forget_it(facts: ModelFacts, here
     corrected = block(facts, here, correction=Correction(memory_extra_bytes=34_000_000, decode_factor=0.9, loads=12))
     confirmed = block(facts, here, correction=Correction(loads=12))
 
-    assert "Corrected by 12 loads on this computer: +34 MB of memory, 0.9 times the predicted speed." in corrected
-    assert "snug fit --reset-learning" in corrected
+    assert "Corrected by 12 loads on this computer: +34 MB of memory, 0.9 times the predicted speed." in " ".join(
+        corrected.split()
+    )
+    assert "snug fit --reset-learning" in " ".join(corrected.split())
     assert "corrected by earlier chats" in corrected
     assert "--reset-learning" not in confirmed
 
