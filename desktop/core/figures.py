@@ -45,4 +45,4 @@ def words_per_second(tokens_per_second: float) -> str:
     words = tokens_per_second * WORDS_PER_TOKEN
     if words < 4:
         return f"{words:.1f}".removesuffix(".0")
-    return str(rounded(words))
+    return f"{rounded(words):,}"

@@ -36,4 +36,4 @@ def test_two_digits_are_enough(value: float, expected: int) -> None:
 
 
 def test_speed_is_said_in_words() -> None:
-    assert [words_per_second(tokens) for tokens in (0.5, 4, 20, 400)] == ["0.4", "3", "15", "300"]
+    assert [words_per_second(tokens) for tokens in (0.5, 4, 20, 400, 8000)] == ["0.4", "3", "15", "300", "6,000"]
