@@ -109,9 +109,20 @@ def _show(call: FitCall, subject: Subject, answers: Sequence[Answer], answer: An
     others = [other for other in answers if other is not answer]
     if others:
         call.write_table("Other builds", others)
+        for line in wrapped(_ways_to_know(others), width):
+            call.write(line)
     for note in (*subject.notes, answer.note):
         for line in wrapped(note, width) if note else ():
             call.write(line)
+
+
+def _ways_to_know(others: Sequence[Answer]) -> str:
+    """How the Hub can be asked about builds whose size nobody has verified; empty where all are known."""
+    for other in others:
+        build = other.candidate.catalog_build
+        if other.candidate.facts is None and build is not None and build.repository and other.candidate.has_engine:
+            return f"Not known: snug fit {build.repository}:{build.quantization} asks the Hub, which needs the network."
+    return ""
 
 
 def _load(call: FitCall, answer: Answer, status: ExitCode) -> tuple[ExitCode, LoadReport | None]:

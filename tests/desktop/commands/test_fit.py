@@ -52,6 +52,11 @@ def test_all_builds_are_shown_on_request(snug: Snug) -> None:
     assert "snug fit --all" in few.stdout and "snug fit --all" not in many.stdout
 
 
+def test_a_build_of_unknown_size_says_how_the_hub_can_be_asked(snug: Snug) -> None:
+    said = snug("fit", "deepseek-v4-flash-0731", "--machine", "mac-m4-max-128").stdout
+    assert "snug fit unsloth/DeepSeek-V4-Flash-0731-GGUF:UD-IQ1_M asks the Hub" in " ".join(said.split())
+
+
 @pytest.mark.parametrize("name", ["", "  "])
 def test_an_empty_name_is_a_missing_one(snug: Snug, name: str) -> None:
     done = snug("fit", name)
