@@ -79,9 +79,7 @@ class Assessor:
             facts = mlx.facts(read_folder(path))
             if facts.unsupported or facts.engine in _engines():
                 return facts
-            return replace(
-                facts, unsupported=f"This version of Snug has no engine for {_name_of(facts.engine)} models."
-            )
+            return replace(facts, unsupported=_no_engine(facts.engine))
         headers = gguf.read_headers(path)
         for header in headers:
             gguf.check_complete(header)
@@ -104,7 +102,9 @@ class Assessor:
             return replace(facts, unsupported=f"{facts.unsupported} {build.alternative} works instead.")
         if facts.unsupported or build.engine in engines:
             return facts
-        return replace(facts, unsupported=_no_engine(build.engine, model, engines))
+        other = next((each for each in model.build if each.engine in engines and not each.unsupported), None)
+        way_out = f" There is a {other.quantization} build for llama.cpp." if other is not None else ""
+        return replace(facts, unsupported=_no_engine(build.engine) + way_out)
 
     def judge(self, facts: ModelFacts, wish: Wish = NO_WISH, running: Running = ALONE) -> Verdict:
         """The verdict, with what this machine taught, and with the engine's plan where `refine` fetched it."""
@@ -139,7 +139,7 @@ class Assessor:
         return self.judge(facts, wish, running)
 
     def _plan(self, path: Path, facts: ModelFacts, settings: LoadSettings) -> DryRunAnchors | None:
-        trained = facts.geometry.trained_context_tokens or 131072
+        trained = facts.geometry.trained_context_tokens or verdicts.UNKNOWN_TRAINED_TOKENS
         # Above the widest window caches grow along a straight line, which is what lies between two plans.
         windows = (part.window_tokens or 0 for part in facts.geometry.caches)
         bend = memory.rounded_context(max(windows, default=0) + settings.batch_tokens)
@@ -196,11 +196,6 @@ def _engines() -> frozenset[str]:
     return frozenset(info.id for info in ENGINES)
 
 
-def _name_of(engine: str) -> str:
-    return {"mlx": "MLX"}.get(engine, engine)
-
-
-def _no_engine(engine: str, model: CatalogModel, engines: frozenset[str]) -> str:
-    other = next((build for build in model.build if build.engine in engines and not build.unsupported), None)
-    sentence = f"This version of Snug has no engine for {_name_of(engine)} models yet."
-    return f"{sentence} There is a {other.quantization} build for llama.cpp." if other is not None else sentence
+def _no_engine(engine: str) -> str:
+    name = {"mlx": "MLX"}.get(engine, engine)
+    return f"This version of Snug has no engine for {name} models yet."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from engines.protocol import Failed, Message, ProtocolError, Shutdown
+from engines.protocol import Failed, Message, Shutdown, decode_line
 
 HUB_PROTOCOL_VERSION = 1
 
@@ -97,15 +97,9 @@ _from_hub: msgspec.json.Decoder[FromHub] = msgspec.json.Decoder(FromHub)
 
 def decode_to_hub(line: bytes) -> ToHub:
     """A line that the app sent. Raises ProtocolError."""
-    try:
-        return _to_hub.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(str(error), line) from None
+    return decode_line(_to_hub, line)
 
 
 def decode_from_hub(line: bytes) -> FromHub:
     """A line that the hub's process sent. Raises ProtocolError."""
-    try:
-        return _from_hub.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(str(error), line) from None
+    return decode_line(_from_hub, line)

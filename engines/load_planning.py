@@ -156,19 +156,19 @@ def is_judged(model: InstalledModel) -> bool:
     return engine_info(model.engine).file_format in _JUDGED_FORMATS
 
 
+def held_by_others(leases: Leases) -> int:
+    """Bytes that other Snug processes hold, or are about to take, and that the system still calls available."""
+    return sum(holding.outstanding_bytes for holding in measure_holdings(leases.others()))
+
+
 def running_now(leases: Leases) -> Running:
-    """What other Snug processes hold, or are about to take, that the system still calls available."""
-    return Running(held_bytes=sum(holding.outstanding_bytes for holding in measure_holdings(leases.others())))
+    """The same, as the fit takes it."""
+    return Running(held_bytes=held_by_others(leases))
 
 
 def refusal(facts: ModelFacts, verdict: Verdict) -> str:
     """Why it cannot run whatever the memory: no engine for it, or a combination that the engine refuses; else ""."""
-    settings = verdict.settings
-    return (
-        facts.unsupported
-        or support.why_unsupported(facts, settings)
-        or memory.refusal(facts.geometry, settings.kv_type, settings.flash_attention)
-    )
+    return support.why_unsupported(facts, verdict.settings)
 
 
 def forced(facts: ModelFacts, machine: Machine, verdict: Verdict, wish: LoadWish, running: Running) -> Verdict:

@@ -7,6 +7,8 @@ PROTOCOL_VERSION, so that a half-updated installation says "please restart" inst
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from engines.base import (
@@ -21,6 +23,8 @@ from engines.base import (
     PieceKind,
     Usage,
 )
+
+T = TypeVar("T")
 
 PROTOCOL_VERSION = 3
 MAXIMUM_LINE_BYTES = 64 * 1024 * 1024
@@ -209,16 +213,18 @@ def encode(message: Message) -> bytes:
 
 def decode_to_engine(line: bytes) -> ToEngine:
     """A line that the app sent. Raises ProtocolError."""
-    try:
-        return _to_engine.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(str(error), line) from None
+    return decode_line(_to_engine, line)
 
 
 def decode_from_engine(line: bytes) -> FromEngine:
     """A line that an engine process sent. Raises ProtocolError."""
+    return decode_line(_from_engine, line)
+
+
+def decode_line(decoder: msgspec.json.Decoder[T], line: bytes) -> T:
+    """One message of any protocol that is spoken with a child. Raises ProtocolError."""
     try:
-        return _from_engine.decode(line)
+        return decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(str(error), line) from None
 

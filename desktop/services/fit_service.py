@@ -18,7 +18,7 @@ from desktop.services.assessing import assess, judge_at, most_context
 from desktop.services.background import RunInBackground
 from desktop.services.engine_service import EngineService
 from desktop.services.fit_values import Assessment, BuildFit, MemorySum
-from desktop.services.load_planner import ContextWish, LoadPlanner
+from desktop.services.load_planner import LoadPlanner
 from desktop.services.memory_service import MemoryService
 from desktop.services.model_service import ModelService
 from desktop.services.profile import Profile
@@ -32,6 +32,7 @@ from engines.hardware.bandwidth import measure_memory
 from engines.hardware.machine import Machine
 from engines.lease import Leases
 from engines.library import InstalledModel
+from engines.load_planning import LoadWish
 from engines.memory import Memory, read_memory
 
 logger = logging.getLogger(__name__)
@@ -314,8 +315,8 @@ def make_planner(
             _note_bandwidth(book, machine)
         return Assessor(load_known_models(profile.paths)[0], book.with_measured(machine), book)
 
-    def wish_for(path: Path) -> ContextWish:
-        return ContextWish(chosen_context(profile, path), profile.settings.context_tokens)
+    def wish_for(path: Path) -> LoadWish:
+        return LoadWish(chosen_context(profile, path), profile.settings.context_tokens)
 
     return LoadPlanner(make_assessor, wish_for, leases, memory_now=memory_now)
 

@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from engines.assessor import Assessor
 from engines.base import LoadedModel, LoadSettings, Usage
 from engines.lease import Leases
 from engines.library import InstalledModel
-from engines.load_planning import FaceWords, LoadNotes, LoadPlan, LoadWish, is_judged, plan_load, running_now
+from engines.load_planning import FaceWords, LoadNotes, LoadPlan, LoadWish, is_judged, plan_load
 from engines.memory import Memory, estimate_needed_bytes, read_memory
 
 WORDS = FaceWords(less_context="{tokens:,} tokens fit{when}: choose less on the Models page, or close other programs")
-
-
-@dataclass(frozen=True, slots=True)
-class ContextWish:
-    """What the user said about a model's context; None: nothing."""
-
-    asked_tokens: int | None = None
-    """For this very model: never changed silently."""
-    usual_tokens: int | None = None
-    """From the settings, for all models: as much of it as fits."""
 
 
 def estimated_plan(model: InstalledModel, settings: LoadSettings, *, anyway: bool = False) -> LoadPlan:
@@ -37,18 +27,13 @@ def estimated_plan(model: InstalledModel, settings: LoadSettings, *, anyway: boo
     return LoadPlan(settings, estimate_needed_bytes(model.size_bytes))
 
 
-def held_by_others(leases: Leases) -> int:
-    """What other Snug processes hold, or are about to take, and the system still calls available."""
-    return running_now(leases).held_bytes
-
-
 class LoadPlanner:
     """Plans loads and notes what came of them."""
 
     def __init__(
         self,
         make_assessor: Callable[[], Assessor],
-        wish_for: Callable[[Path], ContextWish],
+        wish_for: Callable[[Path], LoadWish],
         leases: Leases,
         *,
         memory_now: Callable[[], Memory] = read_memory,
@@ -81,12 +66,7 @@ class LoadPlanner:
         """
         if not is_judged(model):
             return estimated_plan(model, settings)
-        context = self._wish_for(model.path)
-        wish = LoadWish(
-            context_tokens=context.asked_tokens,
-            usual_context_tokens=context.usual_tokens,
-            threads=settings.threads,
-        )
+        wish = replace(self._wish_for(model.path), threads=settings.threads)
         plan = plan_load(model, self._for_this_moment(), self._leases, wish, WORDS, anyway=anyway)
         if plan.judgement is None:
             plan = replace(plan, settings=settings)

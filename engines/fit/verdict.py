@@ -36,7 +36,8 @@ DEFAULT_CONTEXT_TOKENS = 32768
 """Chosen where it fits and nobody asked; a card is filled for it, and a recommendation must offer it. More costs memory
 from the start, since the engine allocates a context whole."""
 _STEPS_TOKENS = (4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
-_UNKNOWN_TRAINED_TOKENS = 131072
+UNKNOWN_TRAINED_TOKENS = 131072
+"""Taken for a model that does not say how long a context it was made for."""
 
 
 def judge(
@@ -53,10 +54,9 @@ def judge(
         facts = replace(facts, projector_bytes=0)
     judging = _Judging(facts, machine, wish, running, correction, anchors)
     bases = judging.bases()
-    refused = [_refusal(facts, base) for base in bases]
-    reason = facts.unsupported or (refused[0] if all(refused) else "")
-    if reason:
-        return replace(judging.cannot(bases[0], (reason,)), is_refused=True)
+    refused = [support.why_unsupported(facts, base) for base in bases]
+    if all(refused):
+        return replace(judging.cannot(bases[0], (refused[0],)), is_refused=True)
     tried = []
     for base in (base for base, why in zip(bases, refused, strict=True) if not why):
         for way in judging.ways(base):
@@ -85,7 +85,7 @@ class _Judging:
 
     @property
     def trained_tokens(self) -> int:
-        return self.facts.geometry.trained_context_tokens or _UNKNOWN_TRAINED_TOKENS
+        return self.facts.geometry.trained_context_tokens or UNKNOWN_TRAINED_TOKENS
 
     @property
     def target_tokens(self) -> int:
@@ -299,11 +299,6 @@ class _Judging:
             f"models may use {gigabytes(worst.limit_bytes)} of it."
         )
         yield "No engine in this version can run a model by reading it from disk piece by piece."
-
-
-def _refusal(facts: ModelFacts, base: LoadSettings) -> str:
-    """Why the engine does not take this model with these settings; empty when it does."""
-    return support.why_unsupported(facts, base) or memory.refusal(facts.geometry, base.kv_type, base.flash_attention)
 
 
 def _choices(settings: LoadSettings, wish: Wish) -> Iterator[str]:

@@ -20,7 +20,6 @@ from desktop.services.chat_service import ChatService, LiveReply
 from desktop.services.conversation_service import ConversationService, tell_of_problems
 from desktop.services.engine_service import EngineService
 from desktop.services.fit_service import FitService, make_planner
-from desktop.services.load_planner import held_by_others
 from desktop.services.memory_service import MemoryService
 from desktop.services.model_service import ModelService
 from desktop.services.notices import Notices
@@ -30,6 +29,7 @@ from engines.hardware.detect import read_machine
 from engines.hardware.machine import Bandwidth, Machine, Processor
 from engines.hardware.profiles import load_profiles
 from engines.lease import Leases
+from engines.load_planning import held_by_others
 from engines.memory import Memory, read_memory
 from tests.support import gguf_writer
 

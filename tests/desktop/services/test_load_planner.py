@@ -12,10 +12,8 @@ import psutil
 import pytest
 
 from desktop.services.load_planner import (
-    ContextWish,
     LoadPlanner,
     estimated_plan,
-    held_by_others,
 )
 from engines.assessor import Assessor
 from engines.base import LoadedModel, LoadSettings, Usage
@@ -25,7 +23,7 @@ from engines.errors import ModelFileError, ModelInUseError, NotEnoughMemoryError
 from engines.hardware.machine import Machine
 from engines.lease import Lease, Leases
 from engines.library import InstalledModel, describe_file
-from engines.load_planning import is_judged
+from engines.load_planning import LoadWish, is_judged, running_now
 from engines.memory import Memory, estimate_needed_bytes
 from tests.support import gguf_writer
 
@@ -41,7 +39,7 @@ def book(tmp_path: Path) -> CalibrationBook:
 @pytest.fixture
 def make_planner(computer: Machine, tmp_path: Path, book: CalibrationBook) -> MakePlanner:
     def make(
-        wish: ContextWish = ContextWish(),  # noqa: B008  (a frozen value)
+        wish: LoadWish = LoadWish(),  # noqa: B008  (a frozen value)
         *,
         machine: Machine = computer,
         available_bytes: int = 12 * GIGABYTE,
@@ -148,7 +146,7 @@ def test_memory_is_looked_at_before_every_load(make_planner: MakePlanner, model:
 def test_a_context_that_was_asked_for_is_taken_or_refused_and_never_changed(
     make_planner: MakePlanner, model: InstalledModel
 ) -> None:
-    asked = ContextWish(asked_tokens=16384)
+    asked = LoadWish(context_tokens=16384)
     assert make_planner(asked).plan(model, LoadSettings()).settings.context_tokens == 16384
     tight = make_planner(asked, available_bytes=4 * GIGABYTE)
     with pytest.raises(NotEnoughMemoryError) as refused:
@@ -161,7 +159,7 @@ def test_a_context_that_was_asked_for_is_taken_or_refused_and_never_changed(
 def test_the_context_of_the_settings_is_taken_as_far_as_it_fits(
     make_planner: MakePlanner, model: InstalledModel
 ) -> None:
-    usual = ContextWish(usual_tokens=16384)
+    usual = LoadWish(usual_context_tokens=16384)
     assert make_planner(usual).plan(model, LoadSettings()).settings.context_tokens == 16384
     plan = make_planner(usual, available_bytes=4 * GIGABYTE).plan(model, LoadSettings())
     assert plan.settings.context_tokens is not None
@@ -170,7 +168,7 @@ def test_the_context_of_the_settings_is_taken_as_far_as_it_fits(
 
 def test_another_snug_in_the_way_is_named(make_planner: MakePlanner, model: InstalledModel, tmp_path: Path) -> None:
     other_snug(tmp_path, 1 << 40)
-    assert 1 << 39 < held_by_others(Leases(tmp_path / "leases", "window")) <= 1 << 40
+    assert 1 << 39 < running_now(Leases(tmp_path / "leases", "window")).held_bytes <= 1 << 40
     with pytest.raises(ModelInUseError, match="Giant is in memory for Snug in a terminal"):
         make_planner().plan(model, LoadSettings())
 
